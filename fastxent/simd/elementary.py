@@ -1,0 +1,197 @@
+"""exp and log of a vector's lanes, or of one float64.
+
+Each function below is a name with its contract; the implementation under it is compiled into the
+kernel that calls it, with the constants of the argument's dtype. `python tests/simd/derive_coefficients.py`
+derives and prints every constant; `tests/simd/test_elementary.py` measures the errors stated here.
+"""
+
+import math
+from typing import NamedTuple
+
+from numba.core import types
+from numba.extending import overload
+
+from .arithmetic import (
+    bits,
+    constant,
+    fma,
+    from_bits,
+    full_like,
+    maximum,
+    minimum,
+    polynomial,
+    to_float,
+    where,
+)
+from .vector import Vector
+
+
+class _Constants(NamedTuple):
+    mantissa_bits: int
+    bias: int  # of the exponent field
+    ln2_high: float
+    ln2_low: float
+    exp: tuple[float, ...]
+    log: tuple[float, ...]
+
+
+_FLOAT32 = _Constants(
+    mantissa_bits=23,
+    bias=127,
+    ln2_high=0.693115234375,
+    ln2_low=3.19461849e-5,
+    exp=(1.0, 1.0, 0.499999934, 0.166665204, 0.0416683908, 0.00836874511, 0.00138145402),
+    log=(0.666666656, 0.400003362, 0.285372383, 0.235835693),
+)
+_FLOAT64 = _Constants(
+    mantissa_bits=52,
+    bias=1023,
+    ln2_high=0.6931471805601177,
+    ln2_low=-1.7239444525614835e-13,
+    exp=(
+        1.0,
+        1.0,
+        0.50000000000000107,
+        0.16666666666666412,
+        0.041666666666529728,
+        0.0083333333334949773,
+        0.0013888888943759983,
+        0.00019841269505773813,
+        2.4801492949618072e-5,
+        2.7557586803843391e-6,
+        2.7630306255321585e-7,
+        2.5000018853790675e-8,
+    ),
+    log=(
+        0.66666666666667349,
+        0.39999999999411087,
+        0.28571428743263523,
+        0.22222198475916094,
+        0.18183569742845287,
+        0.15313903180562081,
+        0.14797508281254073,
+    ),
+)
+
+
+def _constants(x):
+    """The constants for a vector's dtype; scalars are float64."""
+    return _FLOAT32 if isinstance(x, Vector) and x.dtype == types.float32 else _FLOAT64
+
+
+def _inlined(function):
+    return overload(function, jit_options={"forceinline": True, "error_model": "numpy"})
+
+
+def round_to_integer(x):
+    """The nearest integer, as a float, for |x| < 2²² (float32) or 2⁵¹ (float64); ties to even."""
+
+
+@_inlined(round_to_integer)
+def _round_to_integer(x):
+    rounder = 1.5 * 2.0 ** _constants(x).mantissa_bits
+    return lambda x: (x + rounder) - rounder
+
+
+def exp_scaled(x, k):
+    """eˣ·2⁻ᵏ for an integer k (as a float); exactly 0 for x = −inf, +inf for x = +inf, NaN for NaN.
+
+    Domain: |k| ≤ 512 (float32) or 4096 (float64), any x. Error at most 1 ULP while the result is under
+    2¹⁰³ (2⁹⁷⁰); larger results are +inf.
+
+    x = n·ln2 + r with |r| ≤ ln2/2 (Cody and Waite: n times the leading part of ln2 is exact), so
+    eˣ·2⁻ᵏ = eʳ·2ⁿ⁻ᵏ, and the power of two is written straight into an exponent field. Scaling by k
+    costs nothing and rounds nothing, where eˣ⁻ᵃ would round x − a first.
+    """
+
+
+@_inlined(exp_scaled)
+def _exp_scaled(x, k):
+    c = _constants(x)
+    mantissa_bits, ln2_high, ln2_low, coefficients = c.mantissa_bits, c.ln2_high, c.ln2_low, c.exp
+    ln2, log2_e = math.log(2), 1 / math.log(2)
+    # The power of two is built this much too large, out of the subnormal numbers. The exponent field
+    # then runs out where the result does: at the lower bound it is 0, and so is the power; at the
+    # upper it is all ones, which is +inf. (To underflow by multiplying would cost 100 cycles.)
+    headroom = mantissa_bits + 1
+    lowest, highest = -(c.bias + headroom) * ln2, (c.bias + 1 - headroom) * ln2
+    # Adding this rounds to an integer, and leaves n − k + headroom + bias in the lowest bits.
+    rounder = 1.5 * 2.0**mantissa_bits + headroom + c.bias
+    small = 2.0**-headroom
+
+    def exp_scaled(x, k):
+        x = minimum(k * ln2 + highest, maximum(k * ln2 + lowest, x))
+        shifted = fma(x, constant(x, log2_e), rounder - k)
+        n = shifted - (rounder - k)
+        r = fma(n, constant(x, -ln2_low), fma(n, constant(x, -ln2_high), x))
+        power = from_bits(bits(shifted) << mantissa_bits)
+        return polynomial(r, coefficients) * power * constant(x, small)
+
+    return exp_scaled
+
+
+def exp(x):
+    """eˣ for every x; error at most 1 ULP (float32: over every input; −inf gives exactly 0)."""
+
+
+@_inlined(exp)
+def _exp(x):
+    # Positive x go through scaled down by 2ᵏ, clear of exp_scaled's upper bound, and overflow at the end.
+    largest, k = (89.0, 100.0) if _constants(x) is _FLOAT32 else (710.0, 600.0)
+    two_to_k = 2.0**k
+
+    def exp(x):
+        positive = x > 0.0
+        y = exp_scaled(minimum(largest, x), where(positive, full_like(x, k), 0.0))
+        return where(positive, y * two_to_k, y)
+
+    return exp
+
+
+def log(x):
+    """The natural logarithm; log(0) = −inf, log(+inf) = +inf, NaN for x < 0. Error at most 1 ULP.
+
+    x = 2ᵉ·m with m from √½ to √2; with s = (m − 1)/(m + 1), log m = 2·atanh(s), an odd series in s.
+    """
+
+
+@_inlined(log)
+def _log(x):
+    c = _constants(x)
+    mantissa_bits, coefficients, ln2_high, ln2_low = c.mantissa_bits, c.log, c.ln2_high, c.ln2_low
+    tiny, lift = 2.0 ** (1 - c.bias), 2.0**c.mantissa_bits
+    root_half = (c.bias << c.mantissa_bits) - int((1 - math.sqrt(0.5)) * 2 ** (c.mantissa_bits + 1))
+
+    def log(x):
+        subnormal = x < tiny
+        i = bits(where(subnormal, x * lift, x))
+        exponent = (i - root_half) >> mantissa_bits
+        f = from_bits(i - (exponent << mantissa_bits)) - 1.0
+        e = to_float(exponent)
+        e = where(subnormal, e - mantissa_bits, e)
+        s = f / (2.0 + f)
+        w = s * s
+        half_square = 0.5 * f * f
+        # log(1+f) = f − f²/2 + s·(f²/2 + w·P(w)): the large terms are exact or nearly so.
+        tail = fma(s, half_square + w * polynomial(w, coefficients), e * ln2_low)
+        y = e * ln2_high + (f - (half_square - tail))
+        y = where(x < math.inf, y, x)
+        y = where(x == 0.0, -math.inf, y)
+        return where(x >= 0.0, y, math.nan)
+
+    return log
+
+
+def log1p(x):
+    """log(1 + x) for x ≥ −1, accurate for small x too. Error at most 2 ULP for x ≥ 0."""
+
+
+@_inlined(log1p)
+def _log1p(x):
+    def log1p(x):
+        y = 1.0 + x
+        log_y = log(y)
+        # What rounding 1 + x lost, divided by y, is what the logarithm misses.
+        return where((y > 0.0) & (y < math.inf), log_y + (x - (y - 1.0)) / y, log_y)
+
+    return log1p

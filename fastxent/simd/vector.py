@@ -1,0 +1,166 @@
+"""The vector and mask types, and the operators that make kernels read like NumPy.
+
+A `Vector` is one LLVM SIMD value: `lanes` numbers of one dtype, worked on together. A `Mask` is one
+boolean a lane. Scalars mix with vectors in every operator: a scalar takes the vector's dtype, so a
+Python constant never widens the arithmetic. Every function here also takes plain float64 scalars, so
+the same formula serves a whole vector or one number, with the same bits.
+
+`+ - * / < <= > >= == != & | << >>` mean lane by lane what they mean for numbers.
+"""
+
+import operator
+
+from llvmlite import ir
+from numba.core import types
+from numba.core.imputils import lower_builtin
+from numba.core.typing.templates import AbstractTemplate, infer_global, signature
+from numba.extending import models, register_model
+
+VECTOR_BYTES = 64
+"""One vector of every dtype: an AVX-512 register, or two of AVX2, with the same bits on both."""
+
+
+class Vector(types.Type):
+    def __init__(self, dtype: types.Number, lanes: int) -> None:
+        self.dtype, self.lanes = dtype, lanes
+        super().__init__(name=f"Vector({dtype} x {lanes})")
+
+
+class Mask(types.Type):
+    def __init__(self, lanes: int) -> None:
+        self.lanes = lanes
+        super().__init__(name=f"Mask({lanes})")
+
+
+@register_model(Vector)
+class _VectorModel(models.PrimitiveModel):
+    def __init__(self, manager, vector):
+        element = manager.lookup(vector.dtype).get_value_type()
+        super().__init__(manager, vector, ir.VectorType(element, vector.lanes))
+
+
+@register_model(Mask)
+class _MaskModel(models.PrimitiveModel):
+    def __init__(self, manager, mask):
+        super().__init__(manager, mask, ir.VectorType(ir.IntType(1), mask.lanes))
+
+
+def natural_vector(dtype):
+    return Vector(dtype, VECTOR_BYTES * 8 // dtype.bitwidth)
+
+
+def common_type(*operands):
+    """The one vector type among the operands, or float64 when all are scalars; None if they do not mix."""
+    vectors = {t for t in operands if isinstance(t, Vector)}
+    if not all(isinstance(t, (Vector, types.Number)) for t in operands) or len(vectors) > 1:
+        return None
+    return vectors.pop() if vectors else types.float64
+
+
+def splat(builder, scalar, vector):
+    """LLVM: the scalar in every lane of the LLVM vector type."""
+    if isinstance(scalar, ir.Constant):
+        return ir.Constant(vector, [scalar] * vector.count)
+    index = ir.IntType(32)
+    first = builder.insert_element(ir.Constant(vector, ir.Undefined), scalar, index(0))
+    zeros = ir.Constant(ir.VectorType(index, vector.count), [0] * vector.count)
+    return builder.shuffle_vector(first, first, zeros)
+
+
+def as_type(context, builder, value, source, target):
+    """LLVM: value, of numba type source, as numba type target; a scalar is cast, then splat."""
+    if source == target:
+        return value
+    element = target.dtype if isinstance(target, Vector) else target
+    value = context.cast(builder, value, source, element)
+    return splat(builder, value, context.get_value_type(target)) if isinstance(target, Vector) else value
+
+
+def _compare(symbol):
+    def emit(builder, left, right, is_float):
+        if not is_float:
+            return builder.icmp_signed(symbol, left, right)
+        # NaN differs from everything, itself too.
+        return (builder.fcmp_unordered if symbol == "!=" else builder.fcmp_ordered)(symbol, left, right)
+
+    return emit
+
+
+def _arithmetic(float_name, int_name):
+    def emit(builder, left, right, is_float):
+        return getattr(builder, float_name if is_float else int_name)(left, right)
+
+    return emit
+
+
+_ARITHMETIC = {
+    (operator.add, operator.iadd): _arithmetic("fadd", "add"),
+    (operator.sub, operator.isub): _arithmetic("fsub", "sub"),
+    (operator.mul, operator.imul): _arithmetic("fmul", "mul"),
+    (operator.truediv, operator.itruediv): _arithmetic("fdiv", None),
+    (operator.and_, operator.iand): _arithmetic(None, "and_"),
+    (operator.or_, operator.ior): _arithmetic(None, "or_"),
+    (operator.lshift,): _arithmetic(None, "shl"),
+    (operator.rshift,): _arithmetic(None, "ashr"),
+}
+_COMPARISON = {
+    (operator.lt,): _compare("<"),
+    (operator.le,): _compare("<="),
+    (operator.gt,): _compare(">"),
+    (operator.ge,): _compare(">="),
+    (operator.eq,): _compare("=="),
+    (operator.ne,): _compare("!="),
+}
+
+
+def _register(function, emit, gives_mask):
+    @infer_global(function)
+    class VectorOperator(AbstractTemplate):
+        def generic(self, args, kws):
+            common = common_type(*args)
+            if isinstance(common, Vector):
+                return signature(Mask(common.lanes) if gives_mask else common, *args)
+
+    def lower(context, builder, sig, args):
+        common = common_type(*sig.args)
+        left, right = (as_type(context, builder, a, t, common) for a, t in zip(args, sig.args, strict=True))
+        return emit(builder, left, right, isinstance(common.dtype, types.Float))
+
+    for left, right in ((Vector, Vector), (Vector, types.Number), (types.Number, Vector)):
+        lower_builtin(function, left, right)(lower)
+
+
+for _table, _gives_mask in ((_ARITHMETIC, False), (_COMPARISON, True)):
+    for _functions, _emit in _table.items():
+        for _function in _functions:
+            _register(_function, _emit, _gives_mask)
+
+
+@infer_global(operator.and_)
+@infer_global(operator.or_)
+class _MaskOperator(AbstractTemplate):
+    def generic(self, args, kws):
+        if len(args) == 2 and isinstance(args[0], Mask) and args[0] == args[1]:
+            return signature(args[0], *args)
+
+
+@lower_builtin(operator.and_, Mask, Mask)
+def _and(context, builder, sig, args):
+    return builder.and_(*args)
+
+
+@lower_builtin(operator.or_, Mask, Mask)
+def _or(context, builder, sig, args):
+    return builder.or_(*args)
+
+
+@infer_global(operator.neg)
+class _Negate(AbstractTemplate):
+    def generic(self, args, kws):
+        if isinstance(args[0], Vector):
+            return signature(args[0], *args)
+
+
+@lower_builtin(operator.neg, Vector)
+def _neg(context, builder, sig, args):
+    return builder.fneg(args[0])
