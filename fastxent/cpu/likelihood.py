@@ -1,0 +1,41 @@
+"""From the sums over a row, or over a vector of rows, to its loss; in float64 throughout."""
+
+import math
+from typing import NamedTuple
+
+from ..simd import log, log1p, where
+from .compile import inline
+from .shift import shift_minus, shifted_exp
+
+
+class Likelihood(NamedTuple):
+    loss: float  # lse − z_y
+    lse: float
+    scale: float  # turns a shifted exponential into a probability
+
+
+@inline
+def likelihood(others, z_y, shift):
+    """Loss and log-sum-exp in float64, from the sum of the shifted exponentials of the other classes.
+
+    Where the target holds most of the probability, log1p(others/target) keeps every digit of a loss
+    that lse − z_y would cancel away.
+    """
+    target = shifted_exp(z_y, shift)
+    total = others + target
+    certain = (target > others) & (target < math.inf)
+    log_sum = log1p(where(certain, others / target, total - 1.0))
+    loss = log_sum + where(certain, 0.0, shift_minus(shift, z_y))
+    lse = log_sum + where(certain, z_y, shift_minus(shift, 0.0))
+    return Likelihood(loss, lse, probability_scale(total))
+
+
+@inline
+def probability_scale(total):
+    """1/total; NaN for an infinite total, so that a row holding +inf is NaN throughout."""
+    return where(total < math.inf, 1.0 / total, math.nan)
+
+
+@inline
+def log_sum_exp(total, shift):
+    return log(total) + shift_minus(shift, 0.0)

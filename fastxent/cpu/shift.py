@@ -1,0 +1,80 @@
+"""Exponentials that neither overflow nor lose the digits of the logits.
+
+Every exponential of a row is taken as e^(z − offset)·2^(−exponent), with one shift (offset, exponent)
+for all classes seen so far, so that the largest comes out between √½ and √2. For ordinary logits the
+offset is 0 and nothing is subtracted: z keeps all its digits, where the textbook's z − max rounds. Only
+for maxima beyond `near`, where every class that matters is within a factor of two of the maximum and
+the subtraction is therefore exact, is the maximum itself the offset.
+
+Functions here take float64 scalars, or whole vectors with one row a lane.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numba import types
+from numba.extending import overload
+
+from ..simd import exp_scaled, fma, maximum, minimum, round_to_integer, where
+from .compile import inline
+
+LOG2_E = 1 / math.log(2)
+LN2_HIGH, LN2_LOW = 0.6931471805601177, -1.7239444525614835e-13
+
+
+class Shift(NamedTuple):
+    offset: float
+    exponent: float
+
+
+@inline
+def shifted_exp(z, shift):
+    return exp_scaled(z - shift.offset, shift.exponent)
+
+
+@inline
+def ratio(old, new):
+    """What turns an exponential under the old shift into one under the new."""
+    return exp_scaled(old.offset - new.offset, new.exponent - old.exponent)
+
+
+class _Range(NamedTuple):
+    near: float
+    largest: float
+
+
+_RANGES = {
+    types.float32: _Range(256.0, float(np.finfo(np.float32).max)),
+    types.float64: _Range(2048.0, float(np.finfo(np.float64).max)),
+}
+
+
+def range_of(z):
+    """The absolute maximum from which rows of z's dtype need an offset, and the largest finite number."""
+
+
+@overload(range_of)
+def _range_of(z):
+    near, largest = _RANGES[z.dtype]
+    return lambda z: (near, largest)
+
+
+@inline
+def shift_for(row_max, z):
+    """The shift for rows of z's dtype with this maximum.
+
+    An infinite maximum gets a finite offset: −inf then still gives 0 and +inf gives +inf, and what is
+    computed from them becomes the right infinity or NaN by itself.
+    """
+    near, largest = range_of(z)
+    is_near = maximum(row_max, -row_max) < near
+    offset = where(is_near, 0.0, maximum(-largest, minimum(largest, row_max)))
+    exponent = round_to_integer(where(is_near, row_max, 0.0) * LOG2_E)
+    return Shift(offset, exponent)
+
+
+@inline
+def shift_minus(shift, z):
+    """log(e^offset · 2^exponent) − z"""
+    return fma(shift.exponent, LN2_HIGH, shift.offset - z) + shift.exponent * LN2_LOW

@@ -1,0 +1,36 @@
+"""The logistic sigmoid of every element of a contiguous array."""
+
+import numpy as np
+from numba import prange
+
+from ..simd import exp, first_lanes, lanes_of, load, load_masked, maximum, pointer, store, store_masked, where
+from .compile import inline, kernel
+from .row import full_vectors_end
+
+BLOCK = 8192
+"""Elements that one thread takes at a time."""
+
+
+@inline
+def sigmoid(z):
+    # The exponential of −|z| neither overflows nor, for z < 0, is taken from 1.
+    e = exp(-maximum(z, -z))
+    return where(z < 0.0, e, 1.0) / (1.0 + e)
+
+
+@inline
+def sigmoid_block(z, out, start, stop):
+    full = full_vectors_end(z, start, stop)
+    for j in range(start, full, lanes_of(z)):
+        store(out, j, sigmoid(load(z, j)))
+    if full < stop:
+        inside = first_lanes(stop - full, z)
+        store_masked(out, full, sigmoid(load_masked(z, full, inside, 0.0)), inside)
+
+
+@kernel("out")
+def sigmoid_blocks(logits, out):
+    n = logits.size
+    for block in prange((n + BLOCK - 1) // BLOCK):
+        start = np.int64(block) * BLOCK
+        sigmoid_block(pointer(logits, 0), pointer(out, 0), start, min(start + BLOCK, n))
