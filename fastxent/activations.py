@@ -1,0 +1,168 @@
+"""softmax and its relatives: signatures, documentation and delegation; no arithmetic here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import _dispatch
+from ._validation import classes_last, float_array, output, output_like
+
+
+def softmax(logits: ArrayLike, *, axis: int = -1, out: NDArray[Any] | None = None) -> NDArray[Any]:
+    """Probabilities exp(z_j) / Σ_k exp(z_k) along an axis, for logits of any size.
+
+    Parameters
+    ----------
+    logits
+        float32 or float64, any shape and strides.
+    axis
+        The axis of the classes.
+    out
+        Where to store the result: an array of the logits' shape and dtype that either is the logits or
+        does not overlap them.
+
+    Returns
+    -------
+    An array of the logits' shape and dtype, `out` if given. −inf gives exactly 0; a row of −inf only, or
+    with NaN or +inf, is NaN throughout.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument has the wrong dtype; the wrong shape or a value out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> softmax(np.array([0.0, 10.0, 15.0, 18.0, 20.0])).round(4)
+    array([0.    , 0.    , 0.0059, 0.1185, 0.8756])
+    """
+    z = float_array("logits", logits)
+    result = output_like("out", out, {"logits": z})
+    _dispatch.softmax(classes_last(z, axis), classes_last(result, axis))
+    return result
+
+
+def log_softmax(logits: ArrayLike, *, axis: int = -1, out: NDArray[Any] | None = None) -> NDArray[Any]:
+    """Log-probabilities z_j − log Σ_k exp(z_k) along an axis, for logits of any size.
+
+    Parameters, errors and result are those of `softmax`; −inf gives −inf.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> log_softmax(np.array([1.0, 2.0, 0.5])).round(4)
+    array([-1.4644, -0.4644, -1.9644])
+    """
+    z = float_array("logits", logits)
+    result = output_like("out", out, {"logits": z})
+    _dispatch.log_softmax(classes_last(z, axis), classes_last(result, axis))
+    return result
+
+
+def logsumexp(logits: ArrayLike, *, axis: int = -1, out: NDArray[Any] | None = None) -> NDArray[Any]:
+    """log Σ_j exp(z_j) along an axis, for logits of any size.
+
+    Parameters and errors are those of `softmax`, except that `out` has the logits' shape without `axis`
+    and does not overlap them.
+
+    Returns
+    -------
+    An array of the logits' shape without `axis`, and their dtype; `out` if given. −inf for a row of −inf
+    only, +inf for one with +inf.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> logsumexp(np.array([[1000.0, 1000.0], [0.0, -np.inf]])).round(4)
+    array([1000.6931,    0.    ])
+    """
+    z = float_array("logits", logits)
+    rows = classes_last(z, axis)
+    if out is None:
+        out = np.empty(rows.shape[:-1], z.dtype)
+    else:
+        output("out", out, rows.shape[:-1], z.dtype, {"logits": z})
+    _dispatch.logsumexp(rows, out)
+    return out
+
+
+def softmax_grad(
+    probs: ArrayLike, grad: ArrayLike, *, axis: int = -1, out: NDArray[Any] | None = None
+) -> NDArray[Any]:
+    """The gradient with respect to logits, from that with respect to their softmax.
+
+        out_i = Σ_j grad_j · p_j·(δ_ij − p_i) = p_i·(grad_i − Σ_j p_j·grad_j)
+
+    the product of `grad` with the Jacobian of softmax at `probs`; each row of it sums to 0.
+
+    Parameters
+    ----------
+    probs
+        What `softmax` gave: float32 or float64, any shape and strides.
+    grad
+        The gradient with respect to `probs`, of their shape and dtype.
+    axis
+        The axis of the classes.
+    out
+        Where to store the result: an array of that shape and dtype that is `probs`, is `grad`, or
+        overlaps neither.
+
+    Returns
+    -------
+    An array of the shape and dtype of `probs`, `out` if given.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument has the wrong dtype; the wrong shape or a value out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> softmax_grad(np.array([0.25, 0.75]), np.array([1.0, 0.0]))
+    array([ 0.1875, -0.1875])
+    """
+    p, g = float_array("probs", probs), float_array("grad", grad)
+    if g.dtype != p.dtype:
+        raise TypeError(f"grad must be {p.dtype}, as probs is; got {g.dtype}")
+    if g.shape != p.shape:
+        raise ValueError(f"grad must have shape {p.shape}, as probs has; got {g.shape}")
+    result = output_like("out", out, {"probs": p, "grad": g})
+    _dispatch.softmax_grad(classes_last(p, axis), classes_last(g, axis), classes_last(result, axis))
+    return result
+
+
+def sigmoid(logits: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
+    """The logistic function 1 / (1 + exp(−z)) of every element: the two-class softmax of (z, 0).
+
+    Parameters
+    ----------
+    logits
+        float32 or float64, any shape and strides.
+    out
+        Where to store the result: an array of the logits' shape and dtype that either is the logits or
+        does not overlap them.
+
+    Returns
+    -------
+    An array of the logits' shape and dtype, `out` if given.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument has the wrong dtype; the wrong shape.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> sigmoid(np.array([-1000.0, 0.0, 1000.0]))
+    array([0. , 0.5, 1. ])
+    """
+    z = float_array("logits", logits)
+    result = output_like("out", out, {"logits": z})
+    _dispatch.sigmoid(z, result)
+    return result
