@@ -1,0 +1,41 @@
+"""What a user meets first: the import, the version, the public names."""
+
+import importlib.metadata
+import subprocess
+import sys
+
+import fastxent
+
+IMPORT = """
+import sys, threading, numba
+from numba.core import event
+
+class Compilations(event.Listener):
+    seen = []
+    def on_start(self, started):
+        self.seen.append(started)
+    def on_end(self, ended):
+        pass
+
+event.register("numba:compile", Compilations())
+import fastxent
+assert not Compilations.seen, Compilations.seen
+assert threading.active_count() == 1
+assert "numba.cuda" not in sys.modules
+assert not {"torch", "jax", "sklearn"} & set(sys.modules), "a peer was imported"
+numba.njit(lambda x: x)(1)
+assert Compilations.seen, "the listener hears nothing"
+"""
+
+
+def test_import_compiles_nothing_and_starts_no_thread():
+    subprocess.run([sys.executable, "-c", IMPORT], check=True)
+
+
+def test_every_public_name_is_there_and_documented():
+    for name in fastxent.__all__:
+        assert getattr(fastxent, name).__doc__, name
+
+
+def test_the_installed_version_is_the_one_stated():
+    assert importlib.metadata.version("fastxent") == fastxent.__version__
