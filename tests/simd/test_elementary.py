@@ -1,0 +1,239 @@
+"""exp and log: their largest error on awkward numbers, and what they make of infinities and NaN."""
+
+import importlib.util
+import math
+from functools import cache
+from pathlib import Path
+
+import mpmath
+import numpy as np
+import pytest
+from numba import get_num_threads, njit, prange
+
+from fastxent import simd
+from fastxent.simd import elementary, lanes_of, load, pointer, store
+from tests.measure import assert_same_bits, assert_ulp, exactly
+from tests.tolerances import EXP_ULP, LOG1P_ULP, LOG_ULP
+
+DTYPES = [np.float32, np.float64]
+LN2 = math.log(2)
+INF, NAN = math.inf, math.nan
+NUMPY = {"exp": np.exp, "log": np.log, "log1p": np.log1p}
+BUDGET = {"exp": EXP_ULP, "log": LOG_ULP, "log1p": LOG1P_ULP}
+
+
+@cache
+def lanewise(name):
+    """The vector function over whole arrays of whole vectors."""
+    function = getattr(simd, name)
+
+    @njit(error_model="numpy")
+    def run(x, out):
+        z = pointer(x, 0)
+        for j in range(0, x.size, lanes_of(z)):
+            store(pointer(out, 0), j, function(load(z, j)))
+
+    return run
+
+
+@njit
+def lanewise_exp_scaled(x, k, out):
+    z, p = pointer(x, 0), pointer(k, 0)
+    for j in range(0, x.size, lanes_of(z)):
+        store(pointer(out, 0), j, simd.exp_scaled(load(z, j), load(p, j)))
+
+
+@njit(error_model="numpy")
+def one_by_one(x, out):
+    for j in range(x.size):
+        out[0, j] = simd.exp(x[j])
+        out[1, j] = simd.log(x[j])
+        out[2, j] = simd.log1p(x[j])
+        out[3, j] = simd.round_to_integer(x[j])
+
+
+def apply(name, x):
+    x = np.asarray(x)
+    padded = np.resize(x, x.size + 15 & -16)
+    out = np.full_like(padded, 99)
+    lanewise(name)(padded, out)
+    return out[: x.size]
+
+
+def and_neighbours(points, dtype):
+    """The points and the three numbers of the dtype on either side."""
+    with np.errstate(all="ignore"):
+        rounded = np.asarray(points, np.longdouble).astype(dtype)
+        found = [rounded]
+        for direction in (-INF, INF):
+            for _ in range(3):
+                found.append(np.nextafter(found[-1], dtype(direction)))
+            found.append(rounded)
+    numbers = np.unique(np.concatenate(found))
+    return numbers[np.isfinite(numbers)]
+
+
+def awkward(name, dtype):
+    """Where the parts that the function is computed in meet, the edges of its range, and samples."""
+    info, rng = np.finfo(dtype), np.random.default_rng(11)
+    binades = 2.0 ** np.arange(info.minexp - info.nmant, info.maxexp)
+    if name == "exp":
+        lowest, highest = (info.minexp - info.nmant - 2) * LN2, info.maxexp * LN2
+        steps = np.arange(2 * lowest / LN2 - 3, 2 * highest / LN2 + 3).round() * (LN2 / 2)
+        small = np.concatenate([binades, -binades])
+        edges = [lowest, highest, info.minexp * LN2, 0.0]
+        x = and_neighbours([*steps, *small[np.abs(small) < 1000], *edges], dtype)
+        return np.concatenate([x, rng.uniform(lowest, highest, 3000), rng.uniform(-1, 1, 3000)]).astype(dtype)
+    near_one = 1 + np.arange(-40, 40) * float(info.eps) / 2
+    x = and_neighbours([*binades, *binades * math.sqrt(0.5), *near_one, *binades * (1 + info.eps)], dtype)
+    lifted = rng.uniform(0.4, 1.6, 3000), np.exp(rng.uniform(-85, 85, 3000)), rng.uniform(0.65, 0.75, 1000)
+    return np.concatenate([x[x > 0], *lifted]).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["exp", "log", "log1p"])
+def test_error_on_awkward_numbers_is_within_its_budget(name, dtype):
+    x = awkward(name, dtype)
+    if dtype == np.float64:
+        truth = exactly(getattr(mpmath, name), x)
+    else:
+        with np.errstate(all="ignore"):
+            truth = NUMPY[name](x.astype(np.float64))
+    assert_ulp(apply(name, x), truth, BUDGET[name], at=x)
+
+
+@pytest.mark.parametrize("name", ["log", "log1p"])
+def test_error_over_every_binade_of_float32_is_within_its_budget(name):
+    x = np.arange(1, 0x7F800000, 1021, dtype=np.int32).view(np.float32)
+    assert_ulp(apply(name, x), NUMPY[name](x.astype(np.float64)), BUDGET[name], at=x)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_exp_scaled_loses_nothing_to_the_scaling(dtype):
+    info, rng = np.finfo(dtype), np.random.default_rng(5)
+    largest_k = 512 if dtype == np.float32 else 4096
+    k = rng.integers(-largest_k, largest_k + 1, 6000)
+    k[:3000:3], k[1:3000:3], k[2:3000:3] = largest_k, -largest_k, 0
+    result_exponent = rng.uniform(info.minexp - info.nmant - 3, info.maxexp - info.nmant - 2, k.size)
+    x = ((k + result_exponent) * LN2).astype(dtype)
+    x[:12] = [(largest_k + e) * LN2 for e in range(-6, 6)]
+    out = np.zeros_like(x)
+    lanewise_exp_scaled(x, k.astype(dtype), out)
+    truth = exactly(lambda x, k: mpmath.exp(x) * mpmath.mpf(2) ** -k, x.astype(np.float64), k)
+    assert_ulp(out, truth, EXP_ULP, at=x)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_exp_scaled_keeps_infinities_and_nan_and_overflows_to_infinity(dtype):
+    largest_k = 512 if dtype == np.float32 else 4096
+    k = np.repeat(np.array([-largest_k, -1, 0, 1, 77, largest_k], dtype), 16)
+    enough = (np.finfo(dtype).maxexp - np.finfo(dtype).nmant) * LN2
+    for value, expected in [(-INF, 0.0), (-np.finfo(dtype).max, 0.0), (INF, INF), (NAN, NAN)]:
+        out = np.full_like(k, 99)
+        lanewise_exp_scaled(np.full_like(k, value), k, out)
+        assert_same_bits(out, np.full_like(k, expected))
+    lanewise_exp_scaled((k * LN2 + enough).astype(dtype), k, out)
+    assert np.all(out == INF)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("name", "x", "expected"),
+    [
+        ("exp", -INF, 0.0),
+        ("exp", INF, INF),
+        ("exp", NAN, NAN),
+        ("exp", 0.0, 1.0),
+        ("exp", -0.0, 1.0),
+        ("exp", -1e30, 0.0),
+        ("exp", 1e30, INF),
+        ("exp", 5e-324, 1.0),
+        ("log", 0.0, -INF),
+        ("log", -0.0, -INF),
+        ("log", INF, INF),
+        ("log", NAN, NAN),
+        ("log", 1.0, 0.0),
+        ("log", -1e-40, NAN),
+        ("log", -2.0, NAN),
+        ("log", -INF, NAN),
+        ("log1p", 0.0, 0.0),
+        ("log1p", -1.0, -INF),
+        ("log1p", -1.5, NAN),
+        ("log1p", -INF, NAN),
+        ("log1p", INF, INF),
+        ("log1p", NAN, NAN),
+        ("log1p", 1e-37, np.float32(1e-37)),
+    ],
+)
+def test_special_value_is_exact(name, x, expected, dtype):
+    lane = dtype(x if name != "log1p" or x != 1e-37 else expected)
+    assert_same_bits(apply(name, np.full(16, lane)), np.full(16, dtype(expected)))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_round_to_integer_takes_ties_to_even(dtype):
+    limit = 2.0 ** (22 if dtype == np.float32 else 51)
+    halves = np.arange(-41, 42) / 2
+    x = and_neighbours([*halves, *(limit - 1 + halves[:40] / 40), *(1 - limit - halves[:40] / 40)], dtype)
+    assert np.all(apply("round_to_integer", x) == np.rint(x))
+    assert np.all(apply("round_to_integer", x) == x.astype(np.float64).round())
+
+
+def test_float64_scalar_has_the_bits_of_a_lane():
+    special = [NAN, INF, -INF, 0.0, -0.0, -1.0, -1.5]
+    x = np.concatenate([awkward("exp", np.float64), awkward("log", np.float64), special])
+    x = np.concatenate([x, np.zeros(-x.size % 16)])
+    scalars = np.zeros((4, x.size))
+    one_by_one(x, scalars)
+    for name, row in zip(["exp", "log", "log1p", "round_to_integer"], scalars, strict=True):
+        assert_same_bits(row, apply(name, x))
+
+
+@njit(error_model="numpy", parallel=True)
+def largest_exp_errors(first, last, step, exp_of):
+    """For float32 bit patterns in that range: the largest error in ULP and its pattern, a row a thread."""
+    threads = get_num_threads()
+    found = np.zeros((threads, 2))
+    block = 1 << 14
+    n_blocks = ((last - first) // step + block) // block
+    for thread in prange(threads):
+        patterns, y = np.empty(block, np.int32), np.empty(block, np.float32)
+        x = patterns.view(np.float32)
+        for number in range(thread, n_blocks, threads):
+            for j in range(block):
+                patterns[j] = min(first + (number * block + j) * step, last)
+            exp_of(x, y)
+            for j in range(block):
+                truth = math.exp(np.float64(x[j]))
+                # A power of two: the truth's, or that of the smallest normal number where it is larger.
+                scale = max(simd.from_bits(simd.bits(truth) >> 52 << 52), 2.0**-126)
+                error = abs(np.float64(y[j]) - truth) / (scale * 2.0**-23)
+                if not error <= found[thread, 0]:
+                    found[thread, 0], found[thread, 1] = math.inf if math.isnan(error) else error, patterns[j]
+    return found
+
+
+@pytest.mark.parametrize("step", [521, pytest.param(1, marks=pytest.mark.exhaustive)], ids=["sampled", "all"])
+def test_exp_of_no_float32_up_to_zero_is_off_by_more_than_its_budget(step):
+    first, last = np.array([-0.0, -INF], np.float32).view(np.int32).astype(np.int64)
+    found = largest_exp_errors(first, last, step, lanewise("exp"))
+    error, pattern = found[np.argmax(found[:, 0])]
+    worst = np.array(pattern, np.int32).view(np.float32)
+    print(f"largest error of exp for x <= 0, every {step}: {error:.6f} ULP, at {float(worst)!r}")
+    assert 0 < error <= EXP_ULP
+    assert_same_bits(apply("exp", np.full(16, -INF, np.float32)), np.zeros(16, np.float32))
+
+
+@pytest.mark.filterwarnings("ignore:Descending:DeprecationWarning")  # of mpmath 1.4, on its polyval
+def test_constants_are_those_that_the_derivation_prints():
+    path = Path(__file__).parent / "derive_coefficients.py"
+    spec = importlib.util.spec_from_file_location("derive_coefficients", path)
+    derive = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(derive)
+    for dtype, c, digits, leading_bits in (
+        (np.float32, elementary._FLOAT32, 9, 13),
+        (np.float64, elementary._FLOAT64, 17, 40),
+    ):
+        exp, log = derive.exp_coefficients(len(c.exp) - 1), derive.log_coefficients(len(c.log))
+        derived = [mpmath.nstr(d, digits) for d in (*derive.split_ln2(leading_bits), *exp, *log)]
+        assert_same_bits(np.array(derived, dtype), np.array([c.ln2_high, c.ln2_low, *c.exp, *c.log], dtype))
