@@ -84,7 +84,10 @@ class HiddenLayerClassifier:
 
 
 Classifier = LinearClassifier | HiddenLayerClassifier
-CLASSIFIERS = {"linear": LinearClassifier, "hidden layer": HiddenLayerClassifier}
+CLASSIFIERS: dict[str, type[LinearClassifier] | type[HiddenLayerClassifier]] = {
+    "linear": LinearClassifier,
+    "hidden layer": HiddenLayerClassifier,
+}
 
 
 class Result(NamedTuple):

@@ -198,7 +198,7 @@ def compare_losses(model: LanguageModel, windows: np.ndarray, rng: np.random.Gen
     np.testing.assert_allclose(loss, naive_loss, rtol=1e-5)
     np.testing.assert_allclose(grad, naive_grad, rtol=1e-3, atol=1e-7)
 
-    steps = {name: [] for name in LOSSES}
+    steps: dict[str, list[tuple[float, ...]]] = {name: [] for name in LOSSES}
     for _ in range(N_TIMED_STEPS):
         for name in LOSSES:
             steps[name].append(train_step(model, contexts, targets, name))

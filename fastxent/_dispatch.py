@@ -20,10 +20,6 @@ PARALLEL_FROM = 32768
 """Elements from which threads gain more than they take to wake (10 µs of work against about 2 µs)."""
 
 
-def count_kept(targets: NDArray[np.int64], n_classes: int, ignore_index: int) -> tuple[int, int]:
-    return cpu.count_kept(False, targets.reshape(-1), n_classes, ignore_index)
-
-
 def cross_entropy(
     logits: NDArray[Any],
     targets: NDArray[np.int64],
@@ -33,25 +29,55 @@ def cross_entropy(
     loss_out: NDArray[Any] | None,
     lse_out: NDArray[Any] | None,
     grad: NDArray[Any] | None,
-) -> float | NDArray[Any]:
-    """The loss; with a grad, the gradient there. Classes are last in both."""
-    loss = np.empty(targets.shape, np.float64)
-    lse = None if lse_out is None else np.empty(targets.shape, np.float64)
+) -> tuple[float | NDArray[Any], int]:
+    """The loss, and the gradient in grad; with a bad target its index, −1 otherwise, and nothing written.
+
+    Classes are last. A divisor of 0 stands for the number of rows kept.
+    """
     few = logits.shape[-1] <= cpu.MAX_CLASSES
     kernel = cpu.cross_entropy_lanes if few else cpu.cross_entropy_rows
-    totals = [
-        kernel(_is_parallel(z), z, y, ignore_index, 1.0 / divisor, row_loss, row_lse, g)
-        for (z, g), (y, row_loss, row_lse) in _as_matrices((logits, grad), (targets, loss, lse))
-    ]
+    loss: NDArray[Any] | None = None
+    lse: NDArray[Any] | None = None
+    if reduction == "none" or loss_out is not None:
+        loss = np.empty(targets.shape, np.float64)
+    if lse_out is not None:
+        lse = np.empty(targets.shape, np.float64)
+    if logits.ndim == 2:
+        total, bad = kernel(_is_parallel(logits), logits, targets, ignore_index, divisor, loss, lse, grad)
+    else:
+        total, bad = _in_parts(kernel, logits, targets, ignore_index, divisor, loss, lse, grad)
+    if bad >= 0:
+        return 0.0, bad
     if lse_out is not None:
         lse_out[...] = lse
-    if loss_out is not None:
+    if loss is not None and loss_out is not None:
         loss_out[...] = loss
-    if reduction == "none":
-        return loss.astype(logits.dtype) if loss_out is None else loss_out
-    # The order of summation must not depend on how the rows were parted.
-    total = totals[0] if len(totals) == 1 else cpu.total_of(False, loss.reshape(-1))
-    return total / divisor
+        loss = loss_out
+    if reduction == "none" and loss is not None:
+        return loss.astype(logits.dtype, copy=False), -1
+    return total, -1
+
+
+def _in_parts(
+    kernel: cpu.Kernel,
+    logits: NDArray[Any],
+    targets: NDArray[np.int64],
+    ignore_index: int,
+    divisor: float,
+    loss: NDArray[np.float64] | None,
+    lse: NDArray[np.float64] | None,
+    grad: NDArray[Any] | None,
+) -> tuple[float, int]:
+    """As the kernel, for any number of axes; the total does not depend on how the rows are parted."""
+    n_kept, bad = cpu.count_kept(False, targets.reshape(-1), logits.shape[-1], ignore_index)
+    if bad >= 0:
+        return 0.0, bad
+    divisor = divisor or float(n_kept or 1)
+    if loss is None:
+        loss = np.empty(targets.shape, np.float64)
+    for (z, g), (y, row_loss, row_lse) in _as_matrices((logits, grad), (targets, loss, lse)):
+        kernel(_is_parallel(z), z, y, ignore_index, divisor, row_loss, row_lse, g)
+    return cpu.total_of(False, loss.reshape(-1)) / divisor, -1
 
 
 def softmax(logits: NDArray[Any], out: NDArray[Any]) -> None:

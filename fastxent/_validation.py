@@ -7,18 +7,13 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _dispatch
-
 _FLOAT_DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 _INT64 = np.dtype(np.int64)
-_Arrays = Mapping[str, Any]
-_NONE: _Arrays = {}
 
 
 def check_cross_entropy(
@@ -33,8 +28,8 @@ def check_cross_entropy(
 ) -> tuple[NDArray[Any], NDArray[np.int64], int, float]:
     """Logits with the classes last, contiguous int64 targets, ignore_index, and the divisor.
 
-    The divisor is that of the sum of the row losses, and of every gradient. `logits` come from
-    `float_array`.
+    The divisor is that of the sum of the row losses, and of every gradient; 0 stands for the number of
+    rows kept. `logits` come from `float_array`.
     """
     z = classes_last(logits, axis)
     shape = z.shape[:-1]
@@ -43,16 +38,15 @@ def check_cross_entropy(
         raise ValueError(f"ignore_index must fit in 64 bits, got {index}")
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f'reduction must be "mean", "sum" or "none", got {reduction!r}')
-    y, n_kept = _checked_targets(targets, shape, z.shape[-1], index)
+    y = _int64_targets(targets, shape)
     if normalizer is not None:
         divisor = _normalizer(normalizer, reduction)
     else:
-        divisor = float(n_kept or 1) if reduction == "mean" else 1.0
+        divisor = 0.0 if reduction == "mean" else 1.0
     if loss_out is not None:
-        output("loss_out", loss_out, shape, z.dtype, {"logits": logits, "targets": targets})
+        output("loss_out", loss_out, shape, z.dtype, logits=logits, targets=y)
     if lse_out is not None:
-        others = {"logits": logits, "targets": targets, "loss_out": loss_out}
-        output("lse_out", lse_out, shape, z.dtype, others)
+        output("lse_out", lse_out, shape, z.dtype, logits=logits, targets=y, loss_out=loss_out)
     return z, y, index, divisor
 
 
@@ -66,41 +60,70 @@ def float_array(name: str, value: Any) -> NDArray[Any]:
 
 
 def classes_last(array: NDArray[Any], axis: Any) -> NDArray[Any]:
-    if axis == -1:
-        return array
     position = _integer("axis", axis)
+    if position == -1:
+        return array
     if not -array.ndim <= position < array.ndim:
         raise ValueError(f"axis must be from {-array.ndim} to {array.ndim - 1}, got {axis}")
     return np.moveaxis(array, position, -1)
 
 
-def output_like(name: str, out: Any, like: _Arrays, others: _Arrays = _NONE) -> NDArray[Any]:
-    """Where results of the inputs' shape and dtype go: a new array, one of the inputs, or a checked array."""
-    first = next(iter(like.values()))
+def output_like(name: str, out: Any, input_name: str, like: NDArray[Any]) -> NDArray[Any]:
+    """Where results of an input's shape and dtype go: a new array, the input itself, or a checked array."""
     if out is None:
-        return np.empty(first.shape, first.dtype)
-    output(name, out, first.shape, first.dtype, others)
-    for input_name, array in like.items():
-        if _overlap(out, array) and not _same_elements(out, array):
-            raise ValueError(f"{name} must be {input_name} itself or not overlap it in memory")
+        return np.empty(like.shape, like.dtype)
+    if out is like:
+        _check_can_be_written(name, out)
+        return like
+    output(name, out, like.shape, like.dtype)
+    check_same_or_apart(name, out, input_name, like)
     return out
 
 
-def output(name: str, array: Any, shape: tuple[int, ...], dtype: np.dtype[Any], others: _Arrays) -> None:
-    """Check that results can be written to the array, and that nothing of the others is lost by it."""
-    if not isinstance(array, np.ndarray):
-        raise TypeError(f"{name} must be a NumPy array, got {type(array).__name__}")
+def output(
+    name: str, array: Any, shape: tuple[int, ...], dtype: np.dtype[Any], **apart_from: NDArray[Any] | None
+) -> None:
+    """Check that results of this shape and dtype can be written there, with no harm to other arrays."""
+    if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray):
+        raise TypeError(f"{name} must be a plain NumPy array, got {type(array).__name__}")
     if array.dtype != dtype:
         raise TypeError(f"{name} must be {dtype}, as the results are; got {array.dtype}")
     if array.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
+    _check_can_be_written(name, array)
+    for other_name, other in apart_from.items():
+        check_apart(name, array, other_name, other)
+
+
+def check_apart(name: str, array: NDArray[Any], other_name: str, other: NDArray[Any] | None) -> None:
+    if other is not None and _overlap(array, other):
+        raise ValueError(f"{name} must not overlap {other_name} in memory")
+
+
+def check_same_or_apart(name: str, array: NDArray[Any], other_name: str, other: NDArray[Any]) -> None:
+    """Check that two arrays have exactly the same elements or none in common."""
+    if not _overlap(array, other):
+        return
+    same_start = array.__array_interface__["data"][0] == other.__array_interface__["data"][0]
+    if not (same_start and array.strides == other.strides):
+        raise ValueError(f"{name} must be {other_name} itself or not overlap it in memory")
+
+
+def _check_can_be_written(name: str, array: NDArray[Any]) -> None:
     if not array.flags.writeable:
         raise ValueError(f"{name} must be writeable, got a read-only array")
-    if 0 in array.strides and any(s == 0 and n > 1 for s, n in zip(array.strides, shape, strict=True)):
-        raise ValueError(f"{name} must have an element of memory for each result, got a broadcast array")
-    for other_name, other in others.items():
-        if isinstance(other, np.ndarray) and _overlap(array, other):
-            raise ValueError(f"{name} must not overlap {other_name} in memory")
+    if array.base is not None and not array.flags.forc and _may_overlap_itself(array):
+        raise ValueError(f"{name} must have memory of its own for every element, got strides {array.strides}")
+
+
+def _may_overlap_itself(array: NDArray[Any]) -> bool:
+    """Whether some axis, from the smallest stride up, steps less far than all before it reach."""
+    reach = array.itemsize
+    for stride, size in sorted((abs(s), n) for s, n in zip(array.strides, array.shape, strict=True) if n > 1):
+        if stride < reach:
+            return array.size > 0
+        reach += stride * (size - 1)
+    return False
 
 
 def _as_array(name: str, value: Any) -> NDArray[Any]:
@@ -113,21 +136,14 @@ def _as_array(name: str, value: Any) -> NDArray[Any]:
 
 
 def _overlap(array: NDArray[Any], other: NDArray[Any]) -> bool:
-    if array is other:
-        return True
-    both_own = array.flags.owndata and other.flags.owndata
-    return not both_own and np.may_share_memory(array, other) and np.shares_memory(array, other)
-
-
-def _same_elements(array: NDArray[Any], other: NDArray[Any]) -> bool:
-    """Whether they are views of the same elements in the same order."""
-    return array is other or (
-        array.strides == other.strides
-        and array.__array_interface__["data"][0] == other.__array_interface__["data"][0]
-    )
+    if array.base is None and other.base is None:  # each has memory of its own
+        return array is other
+    return np.may_share_memory(array, other) and np.shares_memory(array, other)
 
 
 def _integer(name: str, value: Any) -> int:
+    if type(value) is int:
+        return value
     try:
         return operator.index(value)
     except TypeError:
@@ -146,35 +162,28 @@ def _normalizer(value: Any, reduction: str) -> float:
     return number
 
 
-def _checked_targets(
-    targets: Any, shape: tuple[int, ...], n_classes: int, ignore_index: int
-) -> tuple[NDArray[np.int64], int]:
-    """The targets as contiguous int64, and how many are not ignored."""
-    given = targets if type(targets) is np.ndarray else _as_array("targets", targets)
-    if given.dtype.kind not in "iu":
-        raise TypeError(f"targets must be integers, got {given.dtype}")
-    if given.shape != shape:
+def _int64_targets(targets: Any, shape: tuple[int, ...]) -> NDArray[np.int64]:
+    y = targets if type(targets) is np.ndarray else _as_array("targets", targets)
+    if y.shape != shape:
         raise ValueError(
-            f"targets must have shape {shape}, that of logits without its class axis; got {given.shape}"
+            f"targets must have shape {shape}, that of logits without its class axis; got {y.shape}"
         )
-    y = given
-    if y.dtype.kind == "u" and y.itemsize == 8:
-        # What int64 cannot hold is out of range anyway, and must not wrap to a valid class.
-        y = np.minimum(y, np.iinfo(np.int64).max)
     if y.dtype != _INT64:
+        if y.dtype.kind not in "iu":
+            raise TypeError(f"targets must be integers, got {y.dtype}")
+        if y.dtype.kind == "u" and y.itemsize == 8:
+            # What int64 cannot hold is out of range anyway, and must not wrap to a valid class.
+            y = np.minimum(y, np.iinfo(np.int64).max)
         y = y.astype(np.int64)
-    if not y.flags.c_contiguous:
-        y = np.ascontiguousarray(y)
-    n_kept, bad = _dispatch.count_kept(y, n_classes, ignore_index)
-    if bad >= 0:
-        _raise_bad_target(given, bad, n_classes, ignore_index)
-    return y, n_kept
+    return y if y.flags.c_contiguous else np.ascontiguousarray(y)
 
 
-def _raise_bad_target(targets: NDArray[Any], bad: int, n_classes: int, ignore_index: int) -> NoReturn:
-    position = ", ".join(str(i) for i in np.unravel_index(bad, targets.shape))
+def raise_bad_target(targets: Any, bad: int, n_classes: int, ignore_index: int) -> NoReturn:
+    """For the target of this index, counted over all axes, that is neither a class nor ignored."""
+    array = np.asarray(targets)
+    position = ", ".join(str(i) for i in np.unravel_index(bad, array.shape))
     place = f"targets[{position}]" if position else "targets"
     raise IndexError(
-        f"{place} is {targets.flat[bad]}, expected a class from 0 to {n_classes - 1}"
+        f"{place} is {array.flat[bad]}, expected a class from 0 to {n_classes - 1}"
         f" or ignore_index ({ignore_index})"
     )

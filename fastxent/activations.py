@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _dispatch
-from ._validation import classes_last, float_array, output, output_like
+from ._validation import check_same_or_apart, classes_last, float_array, output, output_like
 
 
 def softmax(logits: ArrayLike, *, axis: int = -1, out: NDArray[Any] | None = None) -> NDArray[Any]:
@@ -41,8 +41,8 @@ def softmax(logits: ArrayLike, *, axis: int = -1, out: NDArray[Any] | None = Non
     array([0.    , 0.    , 0.0059, 0.1185, 0.8756])
     """
     z = float_array("logits", logits)
-    result = output_like("out", out, {"logits": z})
-    _dispatch.softmax(classes_last(z, axis), classes_last(result, axis))
+    result = output_like("out", out, "logits", z)
+    _dispatch.softmax(classes_last(z, axis), classes_last(np.asarray(result), axis))
     return result
 
 
@@ -58,8 +58,8 @@ def log_softmax(logits: ArrayLike, *, axis: int = -1, out: NDArray[Any] | None =
     array([-1.4644, -0.4644, -1.9644])
     """
     z = float_array("logits", logits)
-    result = output_like("out", out, {"logits": z})
-    _dispatch.log_softmax(classes_last(z, axis), classes_last(result, axis))
+    result = output_like("out", out, "logits", z)
+    _dispatch.log_softmax(classes_last(z, axis), classes_last(np.asarray(result), axis))
     return result
 
 
@@ -85,8 +85,8 @@ def logsumexp(logits: ArrayLike, *, axis: int = -1, out: NDArray[Any] | None = N
     if out is None:
         out = np.empty(rows.shape[:-1], z.dtype)
     else:
-        output("out", out, rows.shape[:-1], z.dtype, {"logits": z})
-    _dispatch.logsumexp(rows, out)
+        output("out", out, rows.shape[:-1], z.dtype, logits=z)
+    _dispatch.logsumexp(rows, np.asarray(out))
     return out
 
 
@@ -131,8 +131,11 @@ def softmax_grad(
         raise TypeError(f"grad must be {p.dtype}, as probs is; got {g.dtype}")
     if g.shape != p.shape:
         raise ValueError(f"grad must have shape {p.shape}, as probs has; got {g.shape}")
-    result = output_like("out", out, {"probs": p, "grad": g})
-    _dispatch.softmax_grad(classes_last(p, axis), classes_last(g, axis), classes_last(result, axis))
+    result = output_like("out", out, "probs", p)
+    check_same_or_apart("out", result, "grad", g)
+    _dispatch.softmax_grad(
+        classes_last(p, axis), classes_last(g, axis), classes_last(np.asarray(result), axis)
+    )
     return result
 
 
@@ -163,6 +166,6 @@ def sigmoid(logits: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[An
     array([0. , 0.5, 1. ])
     """
     z = float_array("logits", logits)
-    result = output_like("out", out, {"logits": z})
-    _dispatch.sigmoid(z, result)
+    result = output_like("out", out, "logits", z)
+    _dispatch.sigmoid(z, np.asarray(result))
     return result

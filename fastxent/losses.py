@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _dispatch, _validation
 
 Reduction = Literal["mean", "sum", "none"]
+Loss = Any  # a float; for reduction="none" an array
 
 
 def cross_entropy(
@@ -21,7 +23,7 @@ def cross_entropy(
     normalizer: float | None = None,
     loss_out: NDArray[Any] | None = None,
     lse_out: NDArray[Any] | None = None,
-) -> float | NDArray[Any]:
+) -> Loss:
     """Softmax cross-entropy of logits with integer targets, in nats.
 
     The loss of row i, with logits z and target y, is the negative log-likelihood
@@ -79,7 +81,10 @@ def cross_entropy(
     rows, y, ignore_index, divisor = _validation.check_cross_entropy(
         z, targets, axis, ignore_index, reduction, normalizer, loss_out, lse_out
     )
-    return _dispatch.cross_entropy(rows, y, ignore_index, divisor, reduction, loss_out, lse_out, None)
+    loss, bad = _dispatch.cross_entropy(rows, y, ignore_index, divisor, reduction, loss_out, lse_out, None)
+    if bad >= 0:
+        _validation.raise_bad_target(targets, bad, rows.shape[-1], ignore_index)
+    return loss
 
 
 def cross_entropy_with_grad(
@@ -93,7 +98,7 @@ def cross_entropy_with_grad(
     loss_out: NDArray[Any] | None = None,
     lse_out: NDArray[Any] | None = None,
     grad_out: NDArray[Any] | None = None,
-) -> tuple[float | NDArray[Any], NDArray[Any]]:
+) -> tuple[Loss, NDArray[Any]]:
     """Softmax cross-entropy and its gradient with respect to the logits, in one pass over memory.
 
     The loss is that of `cross_entropy`, whose arguments these are. The gradient of the mean is
@@ -135,8 +140,15 @@ def cross_entropy_with_grad(
     rows, y, ignore_index, divisor = _validation.check_cross_entropy(
         z, targets, axis, ignore_index, reduction, normalizer, loss_out, lse_out
     )
-    others = {"targets": targets, "loss_out": loss_out, "lse_out": lse_out}
-    grad = _validation.output_like("grad_out", grad_out, {"logits": z}, others)
-    grad_rows = _validation.classes_last(grad, axis)
-    loss = _dispatch.cross_entropy(rows, y, ignore_index, divisor, reduction, loss_out, lse_out, grad_rows)
+    grad = _validation.output_like("grad_out", grad_out, "logits", z)
+    if grad_out is not None:
+        _validation.check_apart("grad_out", grad, "targets", y)
+        _validation.check_apart("grad_out", grad, "loss_out", loss_out)
+        _validation.check_apart("grad_out", grad, "lse_out", lse_out)
+    grad_rows = _validation.classes_last(np.asarray(grad), axis)
+    loss, bad = _dispatch.cross_entropy(
+        rows, y, ignore_index, divisor, reduction, loss_out, lse_out, grad_rows
+    )
+    if bad >= 0:
+        _validation.raise_bad_target(targets, bad, rows.shape[-1], ignore_index)
     return loss, grad

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Reduction = Literal["mean", "sum", "none"]
+Loss = Any  # a float; for reduction="none" an array
 
 
 def cross_entropy(
@@ -25,7 +26,7 @@ def cross_entropy(
     normalizer: float | None = None,
     loss_out: NDArray[Any] | None = None,
     lse_out: NDArray[Any] | None = None,
-) -> float | NDArray[Any]:
+) -> Loss:
     loss, _ = cross_entropy_with_grad(
         logits,
         targets,
@@ -50,7 +51,7 @@ def cross_entropy_with_grad(
     loss_out: NDArray[Any] | None = None,
     lse_out: NDArray[Any] | None = None,
     grad_out: NDArray[Any] | None = None,
-) -> tuple[float | NDArray[Any], NDArray[Any]]:
+) -> tuple[Loss, NDArray[Any]]:
     z = np.moveaxis(np.asarray(logits), axis, -1)
     shape, n_classes = z.shape, z.shape[-1]
     z, y = z.reshape(-1, n_classes), np.asarray(targets).reshape(-1)
@@ -90,7 +91,8 @@ def softmax(logits: ArrayLike, *, axis: int = -1, out: NDArray[Any] | None = Non
 def log_softmax(logits: ArrayLike, *, axis: int = -1, out: NDArray[Any] | None = None) -> NDArray[Any]:
     z = np.asarray(logits)
     row_max, _, sum_exp = _shifted_exps(z, axis)
-    return _store(out, z - _log_sum_exp(row_max, sum_exp))
+    with np.errstate(invalid="ignore"):
+        return _store(out, z - _log_sum_exp(row_max, sum_exp))
 
 
 def logsumexp(logits: ArrayLike, *, axis: int = -1, out: NDArray[Any] | None = None) -> NDArray[Any]:

@@ -13,16 +13,11 @@ from fastxent import reference
 from tests import truth
 from tests.measure import ulp_error
 from tests.tolerances import GRAD_ULP, LOSS_RELATIVE_FLOAT64, LOSS_ULP, eps
+from tests.truth import problem
 
 DTYPES = [np.float32, np.float64]
 SIZES = [1, 2, 15, 16, 17, 31, 32, 33, 63, 64, 65, 1023, 1024, 1025, 2049, 5000]
 SHAPES = [(3, n_classes) for n_classes in SIZES] + [(n_rows, 10) for n_rows in (0, 1, 2, 15, 16, 17, 500)]
-
-
-def problem(n_rows, n_classes, dtype=np.float64, spread=3.0, seed=0):
-    rng = np.random.default_rng(seed)
-    logits = rng.normal(0, spread, (n_rows, n_classes)).astype(dtype)
-    return logits, rng.integers(0, n_classes, n_rows)
 
 
 def assert_right(loss, grad, logits, targets):
@@ -186,7 +181,7 @@ def test_extra_outputs_receive_row_losses_and_log_sum_exp(n_classes):
     loss = fastxent.cross_entropy(logits, targets, loss_out=loss_out, lse_out=lse_out)
     assert loss == fastxent.cross_entropy(logits, targets)
     assert np.array_equal(loss_out, row_losses)
-    assert np.array_equal(lse_out, fastxent.logsumexp(logits))
+    np.testing.assert_allclose(lse_out, fastxent.logsumexp(logits), rtol=2 * eps(np.float32))
     assert fastxent.cross_entropy(logits, targets, reduction="none", loss_out=loss_out) is loss_out
 
 
@@ -243,78 +238,6 @@ def test_the_class_axis_may_be_any(axis):
     loss_axis, grad_axis = fastxent.cross_entropy_with_grad(logits, targets, axis=axis)
     assert loss_axis == loss
     assert np.array_equal(np.moveaxis(grad_axis, axis, -1), grad)
-
-
-class TestSpecialValues:
-    """Each of these rows stands between two ordinary ones, whose bits it must leave alone."""
-
-    @pytest.fixture(params=[5, 90, 3000])
-    def case(self, request):
-        return problem(3, request.param, np.float32)
-
-    @staticmethod
-    def solve(logits, targets):
-        clean = logits.copy()
-        clean[1] = 0
-        _, expected = fastxent.cross_entropy_with_grad(clean, targets, reduction="none")
-        loss, grad = fastxent.cross_entropy_with_grad(logits, targets, reduction="none")
-        assert np.array_equal(grad[[0, 2]], expected[[0, 2]])
-        return loss[1], grad[1]
-
-    def test_a_masked_class_has_exactly_no_probability_and_no_gradient(self, case):
-        logits, targets = case
-        logits[1, ::2] = -np.inf
-        targets[1] = 1
-        loss, grad = self.solve(logits, targets)
-        kept_loss, kept_grad = fastxent.cross_entropy_with_grad(logits[1, 1::2], 0)
-        assert loss == pytest.approx(kept_loss, rel=1e-6)
-        assert not grad[::2].any()
-        np.testing.assert_allclose(grad[1::2], kept_grad, rtol=1e-6)
-
-    def test_a_masked_target_costs_infinitely_much(self, case):
-        logits, targets = case
-        logits[1, targets[1]] = -np.inf
-        loss, grad = self.solve(logits, targets)
-        assert loss == np.inf
-        assert grad[targets[1]] == -1
-        assert np.isfinite(grad).all()
-
-    def test_nan_stays_in_its_row(self, case):
-        logits, targets = case
-        logits[1, -1] = np.nan
-        loss, grad = self.solve(logits, targets)
-        assert np.isnan(loss)
-        assert np.isnan(grad).all()
-
-    @pytest.mark.parametrize(("place", "expected"), [(-1, np.inf), (0, np.nan)], ids=["other", "target"])
-    def test_an_infinite_logit_makes_the_loss_what_the_formula_says(self, case, place, expected):
-        logits, targets = case
-        targets[1] = 0
-        logits[1, place] = np.inf
-        loss, grad = self.solve(logits, targets)
-        np.testing.assert_equal(loss, np.float32(expected))
-        assert np.isnan(grad).all()
-
-    def test_a_row_of_minus_infinity_only_is_nan(self, case):
-        logits, targets = case
-        logits[1] = -np.inf
-        loss, grad = self.solve(logits, targets)
-        assert np.isnan(loss)
-        assert np.isnan(grad).all()
-
-    def test_the_reference_agrees(self, case):
-        logits, _ = case
-        rows = np.repeat(logits[:1], 6, axis=0)
-        rows[0, -1], rows[1, -1], rows[2, -1], rows[3, 0] = np.nan, np.inf, -np.inf, np.inf
-        rows[4] = -np.inf
-        rows[5, 0] = -np.inf
-        lse, true_lse = np.empty(6, np.float32), np.empty(6)
-        ours = fastxent.cross_entropy_with_grad(rows, [0] * 6, reduction="none", lse_out=lse)
-        theirs = reference.cross_entropy_with_grad(
-            rows.astype(np.float64), [0] * 6, reduction="none", lse_out=true_lse
-        )
-        for result, expected in (*zip(ours, theirs, strict=True), (lse, true_lse)):
-            np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-7)
 
 
 @settings(deadline=None, max_examples=60)

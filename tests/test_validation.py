@@ -65,7 +65,7 @@ CASES = {
     "normalizer not a number": (TypeError, r"normalizer must be a number", {"normalizer": "two"}),
     "loss_out not an array": (
         TypeError,
-        r"loss_out must be a NumPy array, got list",
+        r"loss_out must be a plain NumPy array, got list",
         {"loss_out": [0.0] * 3},
     ),
     "loss_out of another dtype": (
@@ -80,9 +80,16 @@ CASES = {
     ),
     "loss_out broadcast": (
         ValueError,
-        r"loss_out must have an element of memory",
+        r"loss_out must have memory of its own",
         {"loss_out": np.lib.stride_tricks.as_strided(np.zeros(1), (3,), (0,))},
     ),
+    "loss_out masked": (TypeError, r"loss_out must be a plain.*MaskedArray", {"loss_out": np.ma.zeros(3)}),
+    "grad_out over itself": (
+        ValueError,
+        r"grad_out must have memory of its own",
+        {"grad_out": np.lib.stride_tricks.as_strided(np.zeros(6), (3, 4), (8, 8))},
+    ),
+    "axis a float": (TypeError, r"axis must be an integer, got -1.0", {"axis": -1.0}),
     "lse_out over the logits": (ValueError, r"lse_out must not overlap logits", {"lse_out": LOGITS[:, 0]}),
     "grad_out of another shape": (ValueError, r"grad_out must have shape", {"grad_out": np.zeros((4, 3))}),
     "grad_out of another dtype": (TypeError, r"grad_out must be", {"grad_out": np.zeros((3, 4), np.float32)}),

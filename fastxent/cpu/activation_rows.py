@@ -1,5 +1,7 @@
 """softmax, log-softmax, log-sum-exp and the product with softmax's Jacobian, row by row."""
 
+import math
+
 import numpy as np
 from numba import prange
 
@@ -9,16 +11,20 @@ from ..simd import (
     lanes_of,
     load,
     load_masked,
+    maximum,
     narrow,
     pointer,
+    reduce_max,
     reduce_sum,
     store,
     store_masked,
+    where,
     widen,
 )
 from .compile import inline, kernel
-from .likelihood import log_sum_exp, probability_scale
+from .likelihood import likelihood, probability_scale
 from .row import full_vectors_end, n_blocks, rows_in_chunk, scale_row, sum_exp
+from .shift import shifted_exp
 from .strided import pack_row, row_is_strided, unpack_row
 
 NO_CLASS = -1
@@ -35,7 +41,7 @@ def softmax_chunk(logits, out, rows):
             pack_row(logits, i, packed)
         z = pointer(packed, 0) if strided else pointer(logits, i)
         p = z if strided else pointer(out, i)
-        total, shift = sum_exp(z, n_classes, NO_CLASS, p, shifts)
+        total, shift, _ = sum_exp(z, n_classes, NO_CLASS, p, shifts)
         scale_row(p, n_classes, probability_scale(total), shifts, shift)
         if strided:
             unpack_row(packed, out, i)
@@ -70,6 +76,15 @@ def subtract_from_row(z, n_classes, number, out):
 
 
 @inline
+def logsumexp_row(z, n_classes):
+    """Log-sum-exp as the likelihood of the largest class, whose exponential is then taken in float64."""
+    total, shift, row_max = sum_exp(z, n_classes, NO_CLASS, None, None)
+    largest = widen(reduce_max(shifted_exp(broadcast(row_max, z), shift)))
+    others = where(row_max < math.inf, maximum(0.0, total - largest), total)
+    return likelihood(others, row_max, shift).lse
+
+
+@inline
 def logsumexp_chunk(logits, lse, out, rows):
     n_classes = logits.shape[1]
     strided = row_is_strided(logits)
@@ -80,8 +95,7 @@ def logsumexp_chunk(logits, lse, out, rows):
         if strided:
             pack_row(logits, i, packed)
         z = pointer(packed, 0) if strided else pointer(logits, i)
-        total, shift = sum_exp(z, n_classes, NO_CLASS, None, None)
-        row_lse = log_sum_exp(total, shift)
+        row_lse = logsumexp_row(z, n_classes)
         if lse is not None:
             lse[i] = row_lse
         if out is not None:

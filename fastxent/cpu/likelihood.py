@@ -3,7 +3,7 @@
 import math
 from typing import NamedTuple
 
-from ..simd import log, log1p, where
+from ..simd import log1p, where
 from .compile import inline
 from .shift import shift_minus, shifted_exp
 
@@ -34,8 +34,3 @@ def likelihood(others, z_y, shift):
 def probability_scale(total):
     """1/total; NaN for an infinite total, so that a row holding +inf is NaN throughout."""
     return where(total < math.inf, 1.0 / total, math.nan)
-
-
-@inline
-def log_sum_exp(total, shift):
-    return log(total) + shift_minus(shift, 0.0)

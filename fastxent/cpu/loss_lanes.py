@@ -26,6 +26,7 @@ from .compile import inline, kernel
 from .likelihood import likelihood
 from .row import scaled
 from .shift import Shift, shift_for, shifted_exp
+from .targets import count
 from .total import sum_of
 
 MAX_CLASSES = 64
@@ -76,9 +77,17 @@ def loss_tile(logits, targets, ignore_index, scale, loss, lse, grad, start):
 
 
 @kernel("loss", "lse", "grad")
-def cross_entropy_lanes(logits, targets, ignore_index, scale, loss, lse, grad):
-    n_rows = logits.shape[0]
+def cross_entropy_lanes(logits, targets, ignore_index, divisor, loss, lse, grad):
+    """As `cross_entropy_rows`, for at most MAX_CLASSES classes."""
+    n_rows, n_classes = logits.shape
+    n_kept, bad = count(targets, n_classes, ignore_index)
+    if bad >= 0:
+        return 0.0, bad
+    if divisor == 0:
+        divisor = float(max(1, n_kept))
+    row_losses = np.empty(n_rows) if loss is None else loss
     lanes = lanes_of(logits)
     for tile in prange((n_rows + lanes - 1) // lanes):
-        loss_tile(logits, targets, ignore_index, scale, loss, lse, grad, np.int64(tile) * lanes)
-    return sum_of(loss)
+        start = np.int64(tile) * lanes
+        loss_tile(logits, targets, ignore_index, 1.0 / divisor, row_losses, lse, grad, start)
+    return sum_of(row_losses) / divisor, bad

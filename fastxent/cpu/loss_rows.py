@@ -8,6 +8,7 @@ from .compile import inline, kernel
 from .likelihood import likelihood
 from .row import n_blocks, rows_in_chunk, scale_row, sum_exp
 from .strided import pack_row, row_is_strided, unpack_row, zero_row
+from .targets import count
 from .total import sum_of
 
 
@@ -15,7 +16,7 @@ from .total import sum_of
 def loss_row(z, n_classes, y, scale, grad, shifts):
     """Loss and log-sum-exp of one row; with a grad, which may be z, (softmax − one-hot)·scale there."""
     z_y = float(z[y])
-    others, shift = sum_exp(z, n_classes, y, grad, shifts)
+    others, shift, _ = sum_exp(z, n_classes, y, grad, shifts)
     row = likelihood(others, z_y, shift)
     if grad is not None:
         scale_row(grad, n_classes, row.scale * scale, shifts, shift)
@@ -53,10 +54,22 @@ def loss_chunk(logits, targets, ignore_index, scale, loss, lse, grad, rows):
 
 
 @kernel("loss", "lse", "grad")
-def cross_entropy_rows(logits, targets, ignore_index, scale, loss, lse, grad):
+def cross_entropy_rows(logits, targets, ignore_index, divisor, loss, lse, grad):
+    """The sum of the row losses over the divisor, and the first bad target, −1 if there is none.
+
+    A bad target is found before anything is written. A divisor of 0 stands for the number of rows kept;
+    loss, lse and grad may be None.
+    """
     n_rows, n_classes = logits.shape
+    n_kept, bad = count(targets, n_classes, ignore_index)
+    if bad >= 0:
+        return 0.0, bad
+    if divisor == 0:
+        divisor = float(max(1, n_kept))
+    row_losses = np.empty(n_rows) if loss is None else loss
     step = rows_in_chunk(n_classes)
     for chunk in prange((n_rows + step - 1) // step):
         start = np.int64(chunk) * step
-        loss_chunk(logits, targets, ignore_index, scale, loss, lse, grad, (start, min(start + step, n_rows)))
-    return sum_of(loss)
+        rows = (start, min(start + step, n_rows))
+        loss_chunk(logits, targets, ignore_index, 1.0 / divisor, row_losses, lse, grad, rows)
+    return sum_of(row_losses) / divisor, bad

@@ -65,7 +65,7 @@ def max_of(z, stop):
 
 @inline
 def sum_exp(z, n_classes, left_out, out, shifts):
-    """Sum of the shifted exponentials of all classes but one, and the shift.
+    """Sum of the shifted exponentials of all classes but one; the shift; the row maximum.
 
     `left_out` may be −1. With an `out`, which may be z, every exponential is stored there, and the
     shift of each block in `shifts`.
@@ -102,8 +102,9 @@ def sum_exp(z, n_classes, left_out, out, shifts):
                 store_masked(out, full, e, inside)
             block_sum = add(block_sum, where(only_lane(left_out - full, z), 0.0, e))
         total += reduce_sum(value_of(block_sum))
-        row_max = float(reduce_max(ahead))
-    return total, shift
+        if stop < n_classes:
+            row_max = float(reduce_max(ahead))
+    return total, shift, row_max
 
 
 @inline

@@ -10,22 +10,28 @@ from numba.extending import intrinsic
 
 from .vector import Mask, Vector, as_type, common_type
 
+_BITS = {"float": 32, "double": 64}  # LLVM's names
 
-def _elementwise(emit):
-    """An intrinsic over operands brought to their common type."""
 
-    def define(typing_context, *operands):
-        common = common_type(*operands)
-        if common is None:
-            return None
+def _elementwise(emit, *operands):
+    """The definition of an intrinsic: operands brought to their common type, then `emit`."""
+    common = common_type(*operands)
+    if common is None or not isinstance(getattr(common, "dtype", common), types.Float):
+        return None
 
-        def lower(context, builder, sig, args):
-            values = [as_type(context, builder, a, t, common) for a, t in zip(args, sig.args, strict=True)]
-            return emit(builder, *values)
+    def lower(context, builder, sig, args):
+        values = (as_type(context, builder, a, t, common) for a, t in zip(args, sig.args, strict=True))
+        return emit(builder, *values)
 
-        return signature(common, *operands), lower
+    return signature(common, *operands), lower
 
-    return define
+
+def _emit_fma(builder, x, y, z):
+    is_vector = isinstance(x.type, ir.VectorType)
+    element = x.type.element if is_vector else x.type
+    name = f"llvm.fmuladd.{f'v{x.type.count}' if is_vector else ''}f{_BITS[str(element)]}"
+    function_type = ir.FunctionType(x.type, [x.type] * 3)
+    return builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), (x, y, z))
 
 
 @intrinsic
@@ -35,16 +41,7 @@ def fma(typing_context, x, y, z):
     `llvm.fmuladd`, not `llvm.fma`: a processor without the instruction gets a product and a sum
     rounded apart, where `llvm.fma` would call the C library for each lane.
     """
-
-    def emit(builder, x, y, z):
-        suffix = f"v{x.type.count}f" if isinstance(x.type, ir.VectorType) else "f"
-        element = x.type.element if isinstance(x.type, ir.VectorType) else x.type
-        bits = 32 if isinstance(element, ir.FloatType) else 64
-        function_type = ir.FunctionType(x.type, [x.type] * 3)
-        name = f"llvm.fmuladd.{suffix}{bits}"
-        return builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), (x, y, z))
-
-    return _elementwise(emit)(typing_context, x, y, z)
+    return _elementwise(_emit_fma, x, y, z)
 
 
 def _emit_maximum(builder, x, y):
@@ -54,7 +51,7 @@ def _emit_maximum(builder, x, y):
 @intrinsic
 def maximum(typing_context, x, y):
     """The larger; y where either is NaN, so a NaN in x is passed over and one in y stays."""
-    return _elementwise(_emit_maximum)(typing_context, x, y)
+    return _elementwise(_emit_maximum, x, y)
 
 
 @intrinsic
@@ -64,7 +61,7 @@ def minimum(typing_context, x, y):
     def emit(builder, x, y):
         return builder.select(builder.fcmp_ordered("<", x, y), x, y)
 
-    return _elementwise(emit)(typing_context, x, y)
+    return _elementwise(emit, x, y)
 
 
 @intrinsic
@@ -84,7 +81,7 @@ def where(typing_context, condition, x, y):
 @intrinsic
 def full_like(typing_context, x, scalar):
     """The scalar in every lane, as x has them."""
-    return _elementwise(lambda builder, x, scalar: scalar)(typing_context, x, scalar)
+    return _elementwise(lambda builder, x, scalar: scalar, x, scalar)
 
 
 def _keep_in_register(builder, scalar):
@@ -93,9 +90,16 @@ def _keep_in_register(builder, scalar):
     It would otherwise know the number for a constant and fetch it again in every turn of a large loop,
     with a 10-byte instruction each time: decoding those took longer than the arithmetic.
     """
-    name = f"llvm.arithmetic.fence.f{32 if isinstance(scalar.type, ir.FloatType) else 64}"
+    name = f"llvm.arithmetic.fence.f{_BITS[str(scalar.type)]}"
     function_type = ir.FunctionType(scalar.type, [scalar.type])
     return builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), [scalar])
+
+
+def _emit_constant(context, builder, number, number_type, like):
+    if not isinstance(like, Vector):
+        return context.cast(builder, number, number_type, like)
+    scalar = _keep_in_register(builder, context.cast(builder, number, number_type, like.dtype))
+    return as_type(context, builder, scalar, like.dtype, like)
 
 
 @intrinsic
@@ -103,92 +107,69 @@ def constant(typing_context, x, number):
     """The number in every lane, as x has them, kept in a register through the loops of a kernel."""
 
     def lower(context, builder, sig, args):
-        if not isinstance(x, Vector):
-            return context.cast(builder, args[1], number, x)
-        scalar = _keep_in_register(builder, context.cast(builder, args[1], number, x.dtype))
-        return as_type(context, builder, scalar, x.dtype, x)
+        return _emit_constant(context, builder, args[1], number, x)
 
     return signature(x, x, number), lower
 
 
-def _with_dtype(vector, dtype):
-    return Vector(dtype, vector.lanes) if isinstance(vector, Vector) else dtype
+def _conversion(x, dtype, emit, *others):
+    """The definition of an intrinsic that gives x another dtype, lane by lane."""
+    result = Vector(dtype, x.lanes) if isinstance(x, Vector) else dtype
+
+    def lower(context, builder, sig, args):
+        return args[0] if x == result else emit(builder, args[0], context.get_value_type(result))
+
+    return signature(result, x, *others), lower
 
 
-def _dtype_of(value):
-    return value.dtype if isinstance(value, Vector) else value
+def _bits_of(x):
+    return (x.dtype if isinstance(x, Vector) else x).bitwidth
 
 
 @intrinsic
 def bits(typing_context, x):
     """The bits of a float as a signed integer of its size."""
-    result = _with_dtype(x, types.Integer.from_bitwidth(_dtype_of(x).bitwidth, signed=True))
-
-    def lower(context, builder, sig, args):
-        return builder.bitcast(args[0], context.get_value_type(result))
-
-    return signature(result, x), lower
+    integer = types.Integer.from_bitwidth(_bits_of(x), signed=True)
+    return _conversion(x, integer, lambda builder, x, to: builder.bitcast(x, to))
 
 
 @intrinsic
 def from_bits(typing_context, i):
     """The float whose bits these are."""
-    result = _with_dtype(i, types.Float(f"float{_dtype_of(i).bitwidth}"))
-
-    def lower(context, builder, sig, args):
-        return builder.bitcast(args[0], context.get_value_type(result))
-
-    return signature(result, i), lower
+    return _conversion(i, types.Float(f"float{_bits_of(i)}"), lambda builder, i, to: builder.bitcast(i, to))
 
 
 @intrinsic
 def to_float(typing_context, i):
     """An integer as the float of its size."""
-    result = _with_dtype(i, types.Float(f"float{_dtype_of(i).bitwidth}"))
-
-    def lower(context, builder, sig, args):
-        return builder.sitofp(args[0], context.get_value_type(result))
-
-    return signature(result, i), lower
+    return _conversion(i, types.Float(f"float{_bits_of(i)}"), lambda builder, i, to: builder.sitofp(i, to))
 
 
 @intrinsic
 def widen(typing_context, x):
     """As float64."""
-    result = _with_dtype(x, types.float64)
-
-    def lower(context, builder, sig, args):
-        return args[0] if x == result else builder.fpext(args[0], context.get_value_type(result))
-
-    return signature(result, x), lower
+    return _conversion(x, types.float64, lambda builder, x, to: builder.fpext(x, to))
 
 
 @intrinsic
 def narrow(typing_context, x, z):
     """float64 rounded once to the dtype that the pointer z points at."""
-    result = _with_dtype(x, z.dtype)
-
-    def lower(context, builder, sig, args):
-        return args[0] if x == result else builder.fptrunc(args[0], context.get_value_type(result))
-
-    return signature(result, x, z), lower
+    return _conversion(x, z.dtype, lambda builder, x, to: builder.fptrunc(x, to), z)
 
 
 @intrinsic
 def polynomial(typing_context, x, coefficients):
-    """c[0] + c[1]·x + c[2]·x² + ..., by Horner's rule with an fma a term."""
+    """c[0] + c[1]·x + c[2]·x² + ..., by Horner's rule with an fma a term; a tuple of float64 constants."""
+    if not isinstance(coefficients, types.UniTuple) or coefficients.dtype != types.float64:
+        return None
 
     def lower(context, builder, sig, args):
         x_value, packed = args
-        constant_signature, constant_lower = constant._defn(typing_context, x, types.float64)
-        terms = [
-            constant_lower(context, builder, constant_signature, (x_value, builder.extract_value(packed, i)))
-            for i in range(len(coefficients))
-        ]
+        numbers = [builder.extract_value(packed, i) for i in range(len(coefficients))]
+        terms = [_emit_constant(context, builder, number, types.float64, x) for number in numbers]
         result = terms.pop()
-        fma_signature, fma_lower = fma._defn(typing_context, x, x, x)
         while terms:
-            result = fma_lower(context, builder, fma_signature, (result, x_value, terms.pop()))
+            result = _emit_fma(builder, result, x_value, terms.pop())
         return result
 
     return signature(x, x, coefficients), lower

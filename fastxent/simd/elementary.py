@@ -96,8 +96,8 @@ def _round_to_integer(x):
 def exp_scaled(x, k):
     """eˣ·2⁻ᵏ for an integer k (as a float); exactly 0 for x = −inf, +inf for x = +inf, NaN for NaN.
 
-    Domain: |k| ≤ 512 (float32) or 4096 (float64), any x. Error at most 1 ULP while the result is under
-    2¹⁰³ (2⁹⁷⁰); larger results are +inf.
+    Domain: |k| ≤ 512 (float32) or 4096 (float64), any x. Error at most 1 ULP for results up to 2¹⁰³
+    (2⁹⁷⁰); from twice that on they are +inf.
 
     x = n·ln2 + r with |r| ≤ ln2/2 (Cody and Waite: n times the leading part of ln2 is exact), so
     eˣ·2⁻ᵏ = eʳ·2ⁿ⁻ᵏ, and the power of two is written straight into an exponent field. Scaling by k
@@ -190,8 +190,9 @@ def log1p(x):
 def _log1p(x):
     def log1p(x):
         y = 1.0 + x
-        log_y = log(y)
-        # What rounding 1 + x lost, divided by y, is what the logarithm misses.
-        return where((y > 0.0) & (y < math.inf), log_y + (x - (y - 1.0)) / y, log_y)
+        # What rounding 1 + x lost, divided by y, is what the logarithm of y misses. A chord of 1/y from
+        # y = 1 to 2 is near enough, and beyond 3 nothing is missed.
+        lost = x - (y - 1.0)
+        return log(y) + where(y < 3.0, lost * (1.5 - 0.5 * y), 0.0)
 
     return log1p

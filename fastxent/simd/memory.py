@@ -43,7 +43,7 @@ def stack_array(typing_context, like, size):
 
 @intrinsic
 def lanes_of(typing_context, z):
-    """How many lanes the natural vector of this pointer's dtype has."""
+    """How many lanes the natural vector of z's dtype has; z is a pointer or an array."""
     lanes = natural_vector(z.dtype).lanes
 
     def lower(context, builder, sig, args):
@@ -54,7 +54,7 @@ def lanes_of(typing_context, z):
 
 @intrinsic
 def broadcast(typing_context, scalar, z):
-    """The scalar in every lane of the natural vector of this pointer's dtype."""
+    """The scalar in every lane of the natural vector of z's dtype."""
     result = natural_vector(z.dtype)
 
     def lower(context, builder, sig, args):
@@ -63,30 +63,28 @@ def broadcast(typing_context, scalar, z):
     return signature(result, scalar, z), lower
 
 
-@intrinsic
-def first_lanes(typing_context, n, z):
-    """The mask whose first n lanes are true, for the natural vector of this pointer's dtype."""
+def _lanes_that_are(symbol, n, z):
+    """The definition of an intrinsic: the mask of the lanes whose number stands in this relation to n."""
     lanes = natural_vector(z.dtype).lanes
 
     def lower(context, builder, sig, args):
         numbers = ir.VectorType(ir.IntType(64), lanes)
         limit = splat(builder, context.cast(builder, args[0], n, types.int64), numbers)
-        return builder.icmp_signed("<", numbers(list(range(lanes))), limit)
+        return builder.icmp_signed(symbol, numbers(list(range(lanes))), limit)
 
     return signature(Mask(lanes), n, z), lower
 
 
 @intrinsic
+def first_lanes(typing_context, n, z):
+    """The mask whose first n lanes are true, for the natural vector of z's dtype."""
+    return _lanes_that_are("<", n, z)
+
+
+@intrinsic
 def only_lane(typing_context, n, z):
-    """The mask with lane n alone true, for the natural vector of this pointer's dtype."""
-    lanes = natural_vector(z.dtype).lanes
-
-    def lower(context, builder, sig, args):
-        numbers = ir.VectorType(ir.IntType(64), lanes)
-        chosen = splat(builder, context.cast(builder, args[0], n, types.int64), numbers)
-        return builder.icmp_signed("==", numbers(list(range(lanes))), chosen)
-
-    return signature(Mask(lanes), n, z), lower
+    """The mask with lane n alone true, for the natural vector of z's dtype."""
+    return _lanes_that_are("==", n, z)
 
 
 def _address(context, builder, base, index, index_type, llvm_type):

@@ -137,7 +137,9 @@ for _table, _gives_mask in ((_ARITHMETIC, False), (_COMPARISON, True)):
 
 
 @infer_global(operator.and_)
+@infer_global(operator.iand)
 @infer_global(operator.or_)
+@infer_global(operator.ior)
 class _MaskOperator(AbstractTemplate):
     def generic(self, args, kws):
         if len(args) == 2 and isinstance(args[0], Mask) and args[0] == args[1]:
@@ -145,11 +147,13 @@ class _MaskOperator(AbstractTemplate):
 
 
 @lower_builtin(operator.and_, Mask, Mask)
+@lower_builtin(operator.iand, Mask, Mask)
 def _and(context, builder, sig, args):
     return builder.and_(*args)
 
 
 @lower_builtin(operator.or_, Mask, Mask)
+@lower_builtin(operator.ior, Mask, Mask)
 def _or(context, builder, sig, args):
     return builder.or_(*args)
 
@@ -157,7 +161,7 @@ def _or(context, builder, sig, args):
 @infer_global(operator.neg)
 class _Negate(AbstractTemplate):
     def generic(self, args, kws):
-        if isinstance(args[0], Vector):
+        if isinstance(args[0], Vector) and isinstance(args[0].dtype, types.Float):
             return signature(args[0], *args)
 
 

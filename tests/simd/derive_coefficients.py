@@ -22,9 +22,16 @@ def minimax(function, weight, low, high, degree, sweeps=12, grid=2000):
         rows = [[x**k for k in range(degree + 1)] + [(-1) ** i / weight(x)] for i, x in enumerate(points)]
         solution = mp.lu_solve(mp.matrix(rows), mp.matrix([function(x) for x in points]))
         coefficients = list(solution)[: degree + 1]
-        errors = [w * (mp.polyval(coefficients[::-1], x) - f) for x, f, w in values]
+        errors = [w * (horner(coefficients, x) - f) for x, f, w in values]
         points = _alternating_extremes(xs, errors, n)
     return coefficients
+
+
+def horner(coefficients, x):
+    result = mpf(0)
+    for c in reversed(coefficients):
+        result = result * x + c
+    return result
 
 
 def _alternating_extremes(xs, errors, n):

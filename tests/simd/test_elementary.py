@@ -224,7 +224,6 @@ def test_exp_of_no_float32_up_to_zero_is_off_by_more_than_its_budget(step):
     assert_same_bits(apply("exp", np.full(16, -INF, np.float32)), np.zeros(16, np.float32))
 
 
-@pytest.mark.filterwarnings("ignore:Descending:DeprecationWarning")  # of mpmath 1.4, on its polyval
 def test_constants_are_those_that_the_derivation_prints():
     path = Path(__file__).parent / "derive_coefficients.py"
     spec = importlib.util.spec_from_file_location("derive_coefficients", path)

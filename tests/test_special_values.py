@@ -1,0 +1,86 @@
+"""NaN, infinities and masks: what they do to their row, and that they leave every other row's bits alone.
+
+Each special row stands between two ordinary ones.
+"""
+
+import numpy as np
+import pytest
+
+import fastxent
+from fastxent import reference
+from tests.truth import problem
+
+
+@pytest.fixture(params=[5, 90, 3000])
+def case(request):
+    return problem(3, request.param, np.float32)
+
+
+def solve(logits, targets):
+    clean = logits.copy()
+    clean[1] = 0
+    _, expected = fastxent.cross_entropy_with_grad(clean, targets, reduction="none")
+    loss, grad = fastxent.cross_entropy_with_grad(logits, targets, reduction="none")
+    assert np.array_equal(grad[[0, 2]], expected[[0, 2]])
+    return loss[1], grad[1]
+
+
+def test_a_masked_class_has_exactly_no_probability_and_no_gradient(case):
+    logits, targets = case
+    logits[1, ::2] = -np.inf
+    targets[1] = 1
+    loss, grad = solve(logits, targets)
+    kept_loss, kept_grad = fastxent.cross_entropy_with_grad(logits[1, 1::2], 0)
+    assert loss == pytest.approx(kept_loss, rel=1e-6)
+    assert not grad[::2].any()
+    np.testing.assert_allclose(grad[1::2], kept_grad, rtol=1e-6)
+
+
+def test_a_masked_target_costs_infinitely_much(case):
+    logits, targets = case
+    logits[1, targets[1]] = -np.inf
+    loss, grad = solve(logits, targets)
+    assert loss == np.inf
+    assert grad[targets[1]] == -1
+    assert np.isfinite(grad).all()
+
+
+def test_nan_stays_in_its_row(case):
+    logits, targets = case
+    logits[1, -1] = np.nan
+    loss, grad = solve(logits, targets)
+    assert np.isnan(loss)
+    assert np.isnan(grad).all()
+
+
+@pytest.mark.parametrize(("place", "expected"), [(-1, np.inf), (0, np.nan)], ids=["other", "target"])
+def test_an_infinite_logit_makes_the_loss_what_the_formula_says(case, place, expected):
+    logits, targets = case
+    targets[1] = 0
+    logits[1, place] = np.inf
+    loss, grad = solve(logits, targets)
+    np.testing.assert_equal(loss, np.float32(expected))
+    assert np.isnan(grad).all()
+
+
+def test_a_row_of_minus_infinity_only_is_nan(case):
+    logits, targets = case
+    logits[1] = -np.inf
+    loss, grad = solve(logits, targets)
+    assert np.isnan(loss)
+    assert np.isnan(grad).all()
+
+
+def test_the_reference_agrees(case):
+    logits, _ = case
+    rows = np.repeat(logits[:1], 6, axis=0)
+    rows[0, -1], rows[1, -1], rows[2, -1], rows[3, 0] = np.nan, np.inf, -np.inf, np.inf
+    rows[4] = -np.inf
+    rows[5, 0] = -np.inf
+    lse, true_lse = np.empty(6, np.float32), np.empty(6)
+    ours = fastxent.cross_entropy_with_grad(rows, [0] * 6, reduction="none", lse_out=lse)
+    theirs = reference.cross_entropy_with_grad(
+        rows.astype(np.float64), [0] * 6, reduction="none", lse_out=true_lse
+    )
+    for result, expected in (*zip(ours, theirs, strict=True), (lse, true_lse)):
+        np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-7)
