@@ -92,11 +92,12 @@ def output(
         raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
     _check_can_be_written(name, array)
     for other_name, other in apart_from.items():
-        check_apart(name, array, other_name, other)
+        if other is not None:
+            check_apart(name, array, other_name, other)
 
 
-def check_apart(name: str, array: NDArray[Any], other_name: str, other: NDArray[Any] | None) -> None:
-    if other is not None and _overlap(array, other):
+def check_apart(name: str, array: NDArray[Any], other_name: str, other: NDArray[Any]) -> None:
+    if _overlap(array, other):
         raise ValueError(f"{name} must not overlap {other_name} in memory")
 
 

@@ -42,7 +42,7 @@ def softmax(logits: ArrayLike, *, axis: int = -1, out: NDArray[Any] | None = Non
     """
     z = float_array("logits", logits)
     result = output_like("out", out, "logits", z)
-    _dispatch.softmax(classes_last(z, axis), classes_last(np.asarray(result), axis))
+    _dispatch.softmax(classes_last(z, axis), classes_last(result, axis))
     return result
 
 
@@ -59,7 +59,7 @@ def log_softmax(logits: ArrayLike, *, axis: int = -1, out: NDArray[Any] | None =
     """
     z = float_array("logits", logits)
     result = output_like("out", out, "logits", z)
-    _dispatch.log_softmax(classes_last(z, axis), classes_last(np.asarray(result), axis))
+    _dispatch.log_softmax(classes_last(z, axis), classes_last(result, axis))
     return result
 
 
@@ -86,7 +86,7 @@ def logsumexp(logits: ArrayLike, *, axis: int = -1, out: NDArray[Any] | None = N
         out = np.empty(rows.shape[:-1], z.dtype)
     else:
         output("out", out, rows.shape[:-1], z.dtype, logits=z)
-    _dispatch.logsumexp(rows, np.asarray(out))
+    _dispatch.logsumexp(rows, out)
     return out
 
 
@@ -133,9 +133,7 @@ def softmax_grad(
         raise ValueError(f"grad must have shape {p.shape}, as probs has; got {g.shape}")
     result = output_like("out", out, "probs", p)
     check_same_or_apart("out", result, "grad", g)
-    _dispatch.softmax_grad(
-        classes_last(p, axis), classes_last(g, axis), classes_last(np.asarray(result), axis)
-    )
+    _dispatch.softmax_grad(classes_last(p, axis), classes_last(g, axis), classes_last(result, axis))
     return result
 
 
@@ -167,5 +165,5 @@ def sigmoid(logits: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[An
     """
     z = float_array("logits", logits)
     result = output_like("out", out, "logits", z)
-    _dispatch.sigmoid(z, np.asarray(result))
+    _dispatch.sigmoid(z, result)
     return result

@@ -43,26 +43,23 @@ class Kernel:
         self._loop = loop
         self._outputs = outputs
         self._parameters = tuple(inspect.signature(loop).parameters)
-        self._dispatchers: dict[bool, Any] = {}
+        self._dispatchers: list[Any] = [None, None]  # serial, parallel
         self._lock = threading.Lock()
         self.__doc__ = loop.__doc__
 
     def __call__(self, parallel: bool, *arguments: Any) -> Any:
-        dispatcher = self._dispatchers.get(parallel)
-        if dispatcher is not None:
-            try:
-                return dispatcher(*arguments)
-            except TypeError:  # no compiled signature takes these arguments yet
-                pass
-        return self._compiled(parallel, self._signature(arguments))(*arguments)
+        try:
+            return self._dispatchers[parallel](*arguments)
+        except TypeError:  # nothing compiled yet, or nothing that takes these arguments
+            return self._compiled(parallel, self._signature(arguments))(*arguments)
 
     def dispatcher(self, parallel: bool) -> Any:
         """Numba's dispatcher, for `inspect_asm` and the like; None before the first call."""
-        return self._dispatchers.get(parallel)
+        return self._dispatchers[parallel]
 
     def _compiled(self, parallel: bool, signature: Any) -> Any:
         with self._lock:
-            dispatcher = self._dispatchers.get(parallel) or self._new_dispatcher(parallel)
+            dispatcher = self._dispatchers[parallel] or self._new_dispatcher(parallel)
             dispatcher.disable_compile(False)
             dispatcher.compile(signature)
             dispatcher.disable_compile()

@@ -18,16 +18,17 @@ class Likelihood(NamedTuple):
 def likelihood(others, z_y, shift):
     """Loss and log-sum-exp in float64, from the sum of the shifted exponentials of the other classes.
 
-    Where the target holds most of the probability, log1p(others/target) keeps every digit of a loss
-    that lse − z_y would cancel away.
+    Where the target holds most of the probability the loss is −log1p(−q), with q that of the others,
+    and keeps every digit that lse − z_y would cancel away.
     """
-    target = shifted_exp(z_y, shift)
-    total = others + target
-    certain = (target > others) & (target < math.inf)
-    log_sum = log1p(where(certain, others / target, total - 1.0))
-    loss = log_sum + where(certain, 0.0, shift_minus(shift, z_y))
-    lse = log_sum + where(certain, z_y, shift_minus(shift, 0.0))
-    return Likelihood(loss, lse, probability_scale(total))
+    total = others + shifted_exp(z_y, shift)
+    scale = probability_scale(total)
+    q = others * scale
+    certain = q < 0.5
+    log_sum = log1p(where(certain, -q, total - 1.0))
+    loss = where(certain, -log_sum, log_sum + shift_minus(shift, z_y))
+    lse = where(certain, z_y - log_sum, log_sum + shift_minus(shift, 0.0))
+    return Likelihood(loss, lse, scale)
 
 
 @inline

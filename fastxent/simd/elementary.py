@@ -183,16 +183,16 @@ def _log(x):
 
 
 def log1p(x):
-    """log(1 + x) for x ≥ −1, accurate for small x too. Error at most 2 ULP for x ≥ 0."""
+    """log(1 + x) for x ≥ −1, accurate for small x too. Error at most 2 ULP for x ≥ −½."""
 
 
 @_inlined(log1p)
 def _log1p(x):
     def log1p(x):
         y = 1.0 + x
-        # What rounding 1 + x lost, divided by y, is what the logarithm of y misses. A chord of 1/y from
-        # y = 1 to 2 is near enough, and beyond 3 nothing is missed.
+        # What rounding 1 + x lost, divided by y, is what the logarithm of y misses. Chords of 1/y from
+        # y = ½ to 1 and from 1 to 2 are near enough, and beyond 3 nothing is missed.
         lost = x - (y - 1.0)
-        return log(y) + where(y < 3.0, lost * (1.5 - 0.5 * y), 0.0)
+        return log(y) + where(y < 3.0, lost * maximum(3.0 - 2.0 * y, 1.5 - 0.5 * y), 0.0)
 
     return log1p
