@@ -55,7 +55,7 @@ def assert_as_reference(name, result, *arrays, axis=-1):
     assert result.shape == truth.shape
     infinite = ~np.isfinite(truth)
     np.testing.assert_array_equal(result[infinite], truth[infinite])
-    result, truth = (np.where(infinite, 0, a) for a in (result, truth))
+    result, truth = (np.where(infinite, a.dtype.type(0), a) for a in (result, truth))
     error = np.abs(result.astype(np.float64) - truth)
     assert np.all(error <= allowed_error(name, truth, result.dtype, *arrays))
 
