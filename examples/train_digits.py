@@ -84,10 +84,7 @@ class HiddenLayerClassifier:
 
 
 Classifier = LinearClassifier | HiddenLayerClassifier
-CLASSIFIERS: dict[str, type[LinearClassifier] | type[HiddenLayerClassifier]] = {
-    "linear": LinearClassifier,
-    "hidden layer": HiddenLayerClassifier,
-}
+CLASSIFIERS: dict[str, type[Classifier]] = {"linear": LinearClassifier, "hidden layer": HiddenLayerClassifier}
 
 
 class Result(NamedTuple):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import operator
+from numbers import Real
 from typing import Any, NoReturn
 
 import numpy as np
@@ -154,10 +155,9 @@ def _integer(name: str, value: Any) -> int:
 def _normalizer(value: Any, reduction: str) -> float:
     if reduction != "mean":
         raise ValueError(f'normalizer divides the mean, so reduction must be "mean", got {reduction!r}')
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"normalizer must be a number, got {value!r}") from None
+    if not isinstance(value, Real):
+        raise TypeError(f"normalizer must be a real number, got {value!r}")
+    number = float(value)
     if not 0 < number < math.inf:
         raise ValueError(f"normalizer must be positive and finite, got {value!r}")
     return number

@@ -62,7 +62,7 @@ CASES = {
     ),
     "normalizer zero": (ValueError, r"normalizer must be positive and finite, got 0", {"normalizer": 0}),
     "normalizer infinite": (ValueError, r"normalizer must be positive", {"normalizer": np.inf}),
-    "normalizer not a number": (TypeError, r"normalizer must be a number", {"normalizer": "two"}),
+    "normalizer not a number": (TypeError, r"normalizer must be a real number", {"normalizer": "2"}),
     "loss_out not an array": (
         TypeError,
         r"loss_out must be a plain NumPy array, got list",

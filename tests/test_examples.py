@@ -1,0 +1,24 @@
+"""What the examples train is as good as they say."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(("name", "accuracy"), [("linear", 0.93), ("hidden layer", 0.96)])
+def test_19_gradient_descent_with_p_less_y_classifies_real_digits(name, accuracy):
+    pytest.importorskip("sklearn", reason="the digits come with scikit-learn, of the extra 'examples'")
+    digits = load("train_digits")
+    result = digits.train_and_evaluate(name, digits.load_data())
+    assert result.accuracy >= accuracy
+    assert result.loss < 0.3
