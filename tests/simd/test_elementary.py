@@ -213,15 +213,25 @@ def largest_exp_errors(first, last, step, exp_of):
     return found
 
 
+LARGEST_FINITE = 88.72283  # exp of the next float32 overflows
+
+
 @pytest.mark.parametrize("step", [521, pytest.param(1, marks=pytest.mark.exhaustive)], ids=["sampled", "all"])
-def test_exp_of_no_float32_up_to_zero_is_off_by_more_than_its_budget(step):
-    first, last = np.array([-0.0, -INF], np.float32).view(np.int32).astype(np.int64)
+@pytest.mark.parametrize("ends", [(-0.0, -INF), (0.0, LARGEST_FINITE)], ids=["non-positive", "positive"])
+def test_exp_of_no_float32_is_off_by_more_than_its_budget(ends, step):
+    first, last = np.array(ends, np.float32).view(np.int32).astype(np.int64)
     found = largest_exp_errors(first, last, step, lanewise("exp"))
     error, pattern = found[np.argmax(found[:, 0])]
     worst = np.array(pattern, np.int32).view(np.float32)
-    print(f"largest error of exp for x <= 0, every {step}: {error:.6f} ULP, at {float(worst)!r}")
+    print(
+        f"largest error of exp from {ends[0]} to {ends[1]}, every {step}: {error:.6f} ULP,"
+        f" at {float(worst)!r}"
+    )
     assert 0 < error <= EXP_ULP
     assert_same_bits(apply("exp", np.full(16, -INF, np.float32)), np.zeros(16, np.float32))
+    assert np.all(
+        np.isinf(apply("exp", np.full(16, np.nextafter(np.float32(LARGEST_FINITE), np.float32(INF)))))
+    )
 
 
 def test_constants_are_those_that_the_derivation_prints():
