@@ -40,6 +40,9 @@ def test_every_stride_pattern_equals_its_contiguous_copy_bit_for_bit(shape, dtyp
         assert loss_here == in_place == loss, name
         for result in (grad_here, out, logits):
             assert np.array_equal(result, grad), name
+    for name, out in layouts(np.zeros_like(matrix)):
+        fastxent.cross_entropy_with_grad(matrix, targets, grad_out=out)
+        assert np.array_equal(out, grad), name
 
 
 @pytest.mark.parametrize("n_classes", [7, 90])
