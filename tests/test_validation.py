@@ -40,6 +40,7 @@ CASES = {
         r"targets\[1\] is 4, expected a class from 0 to 3",
         {"targets": [0, 4, 9]},
     ),
+    "target one too large": (IndexError, r"targets\[1\] is 4", {"targets": [0, 4, 1]}),
     "target negative": (IndexError, r"targets\[2\] is -1.*ignore_index \(-100\)", {"targets": [0, -100, -1]}),
     "target beyond int64": (
         IndexError,
