@@ -45,9 +45,9 @@ def check_cross_entropy(
     else:
         divisor = 0.0 if reduction == "mean" else 1.0
     if loss_out is not None:
-        output("loss_out", loss_out, shape, z.dtype, logits=logits, targets=y)
+        output("loss_out", loss_out, shape, z.dtype, logits=logits, targets=targets)
     if lse_out is not None:
-        output("lse_out", lse_out, shape, z.dtype, logits=logits, targets=y, loss_out=loss_out)
+        output("lse_out", lse_out, shape, z.dtype, logits=logits, targets=targets, loss_out=loss_out)
     return z, y, index, divisor
 
 
@@ -81,9 +81,7 @@ def output_like(name: str, out: Any, input_name: str, like: NDArray[Any]) -> NDA
     return out
 
 
-def output(
-    name: str, array: Any, shape: tuple[int, ...], dtype: np.dtype[Any], **apart_from: NDArray[Any] | None
-) -> None:
+def output(name: str, array: Any, shape: tuple[int, ...], dtype: np.dtype[Any], **apart_from: Any) -> None:
     """Check that results of this shape and dtype can be written there, with no harm to other arrays."""
     if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray):
         raise TypeError(f"{name} must be a plain NumPy array, got {type(array).__name__}")
@@ -93,12 +91,12 @@ def output(
         raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
     _check_can_be_written(name, array)
     for other_name, other in apart_from.items():
-        if other is not None:
-            check_apart(name, array, other_name, other)
+        check_apart(name, array, other_name, other)
 
 
-def check_apart(name: str, array: NDArray[Any], other_name: str, other: NDArray[Any]) -> None:
-    if _overlap(array, other):
+def check_apart(name: str, array: NDArray[Any], other_name: str, other: Any) -> None:
+    """Check that an output shares no memory with another argument, which may be no array at all."""
+    if isinstance(other, np.ndarray) and _overlap(array, other):
         raise ValueError(f"{name} must not overlap {other_name} in memory")
 
 

@@ -122,6 +122,16 @@ def test_the_first_bad_target_is_named_by_its_position_in_every_axis():
         fastxent.cross_entropy(np.zeros((2, 3, 4)), targets)
 
 
+def test_outputs_may_not_overlap_the_targets():
+    logits = np.zeros((3, 4))
+    targets = logits.view(np.int64)[:, 0]
+    with pytest.raises(ValueError, match="grad_out must not overlap targets"):
+        fastxent.cross_entropy_with_grad(logits, targets, grad_out=logits)
+    with pytest.raises(ValueError, match="loss_out must not overlap targets"):
+        fastxent.cross_entropy(np.ones((3, 4)), targets, loss_out=logits[:, 0])
+    assert not logits.any()
+
+
 def test_outputs_may_not_overlap_each_other():
     buffer = np.zeros(6)
     with pytest.raises(ValueError, match="lse_out must not overlap loss_out"):
