@@ -142,8 +142,10 @@ def cross_entropy_with_grad(
     grad = _validation.output_like("grad_out", grad_out, "logits", z)
     if grad_out is not None:
         _validation.check_apart("grad_out", grad, "targets", targets)
-        _validation.check_apart("grad_out", grad, "loss_out", loss_out)
-        _validation.check_apart("grad_out", grad, "lse_out", lse_out)
+        if loss_out is not None:
+            _validation.check_apart("grad_out", grad, "loss_out", loss_out)
+        if lse_out is not None:
+            _validation.check_apart("grad_out", grad, "lse_out", lse_out)
     grad_rows = grad if rows is z else _validation.classes_last(grad, axis)
     loss, bad = _dispatch.cross_entropy(
         rows, y, ignore_index, divisor, reduction, loss_out, lse_out, grad_rows
