@@ -10,6 +10,7 @@ from tests.measure import ulp
 EXP_ULP = 1  # what exp and exp_scaled promise: half for the last rounding, the rest for the polynomial
 LOG_ULP = 1  # what log promises
 LOG1P_ULP = 2  # what log1p promises: log's error and that of the correction it adds
+TANH_ULP = 2  # what tanh promises; measured 1.87 for float32, of all of them, and 1.76 for float64
 HORNER_ULP = 1  # a term: every fma rounds once, and with coefficients of one sign nothing cancels
 
 # exp and the total of exps are off by up to 0.9 ULP, which may be 1.8 of the quotient, and that is rounded;
@@ -19,6 +20,12 @@ SOFTMAX_GRAD_ULP = 3  # p·(g − dot): two differences and a product, each roun
 SIGMOID_ULP = 3  # exp twice over, a sum and a quotient, each rounded
 LOG_SUM_ULP = 1  # the sum and its log are float64: one rounding, beside `log_sum_absolute`
 LOG_PROBABILITY_ULP = 2  # z − lse, where lse is two numbers: two differences, beside `log_sum_absolute`
+# exp, log1p of it, and a rounding or two of their own; measured 2.3 for float32, 2.2 for float64.
+BINARY_LOSS_ULP = 3
+BINARY_GRAD_ULP = 4  # of the larger of its two terms: exp twice over, a quotient, the divisor; measured 2.8
+OPTION_ULP = 2  # what smoothing and two weights add: a rounding or two for each product; measured 1.4
+# The logs and their sum are float64, and so is the reference; measured 0.5, and 5 for a thousand classes.
+EXPECTED_SURPRISAL_ULP = {"float32": 1, "float64": 8}
 GRAD_ULP_FLOAT32 = 2  # probabilities, scaled in the same rounding
 LOSS_ULP_FLOAT32 = 2  # sums and logarithms are float64; the exponentials' errors and one rounding remain
 
@@ -26,6 +33,11 @@ LOSS_RELATIVE_FLOAT64 = 1e-14  # a few dozen roundings of 1.1e-16, in the kernel
 GRAD_RELATIVE_FLOAT64 = 1e-14  # the same, of the largest element that enters the difference
 
 REFERENCE_RELATIVE = 1e-15  # of numbers worked out by hand, near 1: a few roundings of 1.1e-16
+
+
+def power_ulp(y):
+    """What power promises: exp's error, and that of y times a logarithm of at most ln2/2."""
+    return 2 + y
 
 
 def eps(dtype):
@@ -74,3 +86,15 @@ def sum_is_one(dtype):
 # In ULP of the truth rounded to the dtype. float64 has nothing wider to sum in: a few roundings more.
 LOSS_ULP = {np.dtype(np.float32): LOSS_ULP_FLOAT32, np.dtype(np.float64): 8}
 GRAD_ULP = {np.dtype(np.float32): GRAD_ULP_FLOAT32, np.dtype(np.float64): 8}
+
+# The roundings of losses near 10 over the step of 2**-10, and the error of the step; measured 1.5e-12.
+NUMERICAL_GRAD_ABSOLUTE = 1e-11
+# float64 against float64 summed in another order, of the largest element; measured less than 4e-15.
+PEER_RELATIVE = 2e-14
+
+# With options, of the terms that a result is the sum of, which may cancel. In float32 the transformed logits
+# are rounded, and so are the masses, their products, and exponentials that are off by 1 ULP already: measured
+# 2. In float64 the specification errs as well, and both sum class after class: measured 9.
+OPTIONS_RELATIVE = {np.dtype(np.float32): 4 * eps(np.float32), np.dtype(np.float64): 32 * eps(np.float64)}
+# Of near-certain rows: the digits that DESIGN promises, and those that float64 has left of 1e-10 beside 25.
+NEAR_CERTAIN_RELATIVE = {np.dtype(np.float32): 1e-5, np.dtype(np.float64): 1e-9}

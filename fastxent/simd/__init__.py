@@ -1,5 +1,6 @@
 """Explicit SIMD for Numba: vectors as values in `@njit` code. Knows floats, not losses."""
 
+from .addresses import advance, pointer_as, row_offsets, row_pointer
 from .arithmetic import (
     bits,
     constant,
@@ -16,11 +17,13 @@ from .arithmetic import (
     where,
     widen,
 )
-from .elementary import exp, exp_scaled, log, log1p, round_to_integer
+from .elementary import exp, exp_scaled, log, log1p, power, round_to_integer, tanh
 from .memory import (
     broadcast,
+    empty_row,
     first_lanes,
     gather,
+    get,
     lanes_of,
     load,
     load_masked,
@@ -32,21 +35,28 @@ from .memory import (
     store,
     store_masked,
 )
+from .storage import arithmetic_type, bfloat16, float16, storage_type
 from .vector import Mask, Vector
 
 __all__ = [
     "Mask",
     "Vector",
+    "advance",
+    "arithmetic_type",
+    "bfloat16",
     "bits",
     "broadcast",
     "constant",
+    "empty_row",
     "exp",
     "exp_scaled",
     "first_lanes",
+    "float16",
     "fma",
     "from_bits",
     "full_like",
     "gather",
+    "get",
     "lanes_of",
     "load",
     "load_masked",
@@ -57,15 +67,21 @@ __all__ = [
     "narrow",
     "only_lane",
     "pointer",
+    "pointer_as",
     "polynomial",
+    "power",
     "put",
     "reduce_max",
     "reduce_sum",
     "round_to_integer",
+    "row_offsets",
+    "row_pointer",
     "scatter",
     "stack_array",
+    "storage_type",
     "store",
     "store_masked",
+    "tanh",
     "to_float",
     "where",
     "widen",

@@ -8,6 +8,7 @@ from numba.core import cgutils, types
 from numba.core.typing.templates import signature
 from numba.extending import intrinsic
 
+from .storage import arithmetic_type
 from .vector import Mask, Vector, as_type, common_type
 
 _BITS = {"float": 32, "double": 64}  # LLVM's names
@@ -153,8 +154,8 @@ def widen(typing_context, x):
 
 @intrinsic
 def narrow(typing_context, x, z):
-    """float64 rounded once to the dtype that the pointer z points at."""
-    return _conversion(x, z.dtype, lambda builder, x, to: builder.fptrunc(x, to), z)
+    """float64 rounded once to the dtype that what the pointer z points at is computed in."""
+    return _conversion(x, arithmetic_type(z.dtype), lambda builder, x, to: builder.fptrunc(x, to), z)
 
 
 @intrinsic

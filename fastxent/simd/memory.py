@@ -2,13 +2,19 @@
 
 A kernel takes the address of a row with `pointer` and counts elements from there; nothing is checked,
 so a masked access is how a kernel stays inside its row. No alignment is assumed anywhere.
+
+Loads give the dtype that p's elements are computed in, or that z's are if a pointer or array z is given
+last; stores round once, to the nearest, to what p's elements are. `storage` says how.
 """
 
+import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.core.typing.templates import signature
-from numba.extending import intrinsic
+from numba.extending import intrinsic, overload
+from numba.np.numpy_support import as_dtype
 
+from .storage import Half, arithmetic_type, converts, from_storage, to_storage
 from .vector import Mask, Vector, as_type, natural_vector, splat
 
 _INDEX = types.intp
@@ -30,15 +36,29 @@ def pointer(typing_context, array, i):
 
 @intrinsic(prefer_literal=True)
 def stack_array(typing_context, like, size):
-    """The address of `size` elements on the stack, uninitialised; size is a constant of the program."""
+    """The address of `size` numbers on the stack, uninitialised; size is a constant of the program.
+
+    They are of the dtype that those of `like` are computed in.
+    """
     if not isinstance(size, types.IntegerLiteral):
         return None
+    dtype = arithmetic_type(like.dtype)
 
     def lower(context, builder, sig, args):
         with builder.goto_entry_block():
-            return builder.alloca(context.get_value_type(like.dtype), size=ir.IntType(64)(size.literal_value))
+            return builder.alloca(context.get_value_type(dtype), size=ir.IntType(64)(size.literal_value))
 
-    return signature(types.CPointer(like.dtype), like, size), lower
+    return signature(types.CPointer(dtype), like, size), lower
+
+
+def empty_row(n, z):
+    """A new array of n numbers, uninitialised, of the dtype that those of z are computed in."""
+
+
+@overload(empty_row)
+def _empty_row(n, z):
+    dtype = as_dtype(arithmetic_type(z.dtype))
+    return lambda n, z: np.empty(n, dtype)
 
 
 @intrinsic
@@ -92,118 +112,173 @@ def _address(context, builder, base, index, index_type, llvm_type):
     return builder.bitcast(builder.gep(base, [offset]), llvm_type.as_pointer())
 
 
-def _vector_name(vector):
-    letter = "f" if isinstance(vector.dtype, types.Float) else "i"
-    return f"v{vector.lanes}{letter}{vector.dtype.bitwidth}"
+def _loaded(p, z, lanes=None):
+    """The vector that loads from p give, of so many lanes or the natural number; None if z's is no float."""
+    natural = natural_vector((p if z is None else z).dtype)
+    return Vector(natural.dtype, lanes or natural.lanes) if converts(p.dtype, natural.dtype) else None
 
 
-def _call_masked(context, builder, name, result, arguments):
+def _optional(z):
+    return types.Omitted(None) if z is None else z
+
+
+def _elements(context, p, lanes):
+    """LLVM: the type of so many elements as p has them in memory."""
+    return ir.VectorType(context.get_value_type(p.dtype), lanes)
+
+
+def _call_masked(context, builder, operation, p, lanes, result, arguments):
+    letter = "f" if isinstance(p.dtype, types.Float) else "i"
+    addresses = f"v{lanes}p0" if operation in ("gather", "scatter") else "p0"
+    name = f"llvm.masked.{operation}.v{lanes}{letter}{p.dtype.bitwidth}.{addresses}"
     function_type = ir.FunctionType(result, [a.type for a in arguments])
     return builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), arguments)
 
 
+def _read_masked(context, builder, operation, p, vector, where_from, mask, filler):
+    """LLVM: what a masked load or gather gives, as the vector; the filler is one already."""
+    elements = _elements(context, p, vector.lanes)
+    unread = filler if p.dtype == vector.dtype else ir.Constant(elements, ir.Undefined)
+    arguments = [where_from, ir.IntType(32)(1), mask, unread]
+    read = _call_masked(context, builder, operation, p, vector.lanes, elements, arguments)
+    if p.dtype == vector.dtype:
+        return read
+    return builder.select(mask, from_storage(context, builder, read, p.dtype, vector.dtype), filler)
+
+
 @intrinsic
-def load(typing_context, z, i):
-    """The vector z[i], z[i+1], ..."""
-    vector = natural_vector(z.dtype)
+def load(typing_context, p, i, z=None):
+    """The vector p[i], p[i+1], ..."""
+    vector = _loaded(p, z)
+    if vector is None:
+        return None
 
     def lower(context, builder, sig, args):
-        address = _address(context, builder, *args, i, context.get_value_type(vector))
-        return builder.load(address, align=1)
+        address = _address(context, builder, args[0], args[1], i, _elements(context, p, vector.lanes))
+        return from_storage(context, builder, builder.load(address, align=1), p.dtype, vector.dtype)
 
-    return signature(vector, z, i), lower
+    return signature(vector, p, i, _optional(z)), lower
 
 
 @intrinsic
-def store(typing_context, z, i, vector):
-    """z[i], z[i+1], ... = vector"""
+def store(typing_context, p, i, vector):
+    """p[i], p[i+1], ... = vector"""
+    if not converts(p.dtype, vector.dtype):
+        return None
 
     def lower(context, builder, sig, args):
-        address = _address(context, builder, args[0], args[1], i, args[2].type)
-        builder.store(args[2], address, align=1)
+        elements = to_storage(context, builder, args[2], vector.dtype, p.dtype)
+        address = _address(context, builder, args[0], args[1], i, elements.type)
+        builder.store(elements, address, align=1)
         return context.get_dummy_value()
 
-    return signature(types.void, z, i, vector), lower
+    return signature(types.void, p, i, vector), lower
 
 
 @intrinsic
-def put(typing_context, z, i, scalar):
-    """z[i] = scalar, rounded to the dtype of z.
+def get(typing_context, p, i):
+    """p[i] as a float64."""
+    dtype = arithmetic_type(p.dtype)
 
-    Plain `z[i] = scalar` on a pointer is dropped as dead code inside a parallel loop.
+    def lower(context, builder, sig, args):
+        address = _address(context, builder, args[0], args[1], i, context.get_value_type(p.dtype))
+        number = from_storage(context, builder, builder.load(address, align=1), p.dtype, dtype)
+        return context.cast(builder, number, dtype, types.float64)
+
+    return signature(types.float64, p, i), lower
+
+
+@intrinsic
+def put(typing_context, p, i, scalar):
+    """p[i] = scalar, rounded to the dtype of p.
+
+    Plain `p[i] = scalar` on a pointer is dropped as dead code inside a parallel loop.
     """
+    dtype = types.float64 if isinstance(p.dtype, Half) else p.dtype
 
     def lower(context, builder, sig, args):
-        value = context.cast(builder, args[2], scalar, z.dtype)
-        address = _address(context, builder, args[0], args[1], i, context.get_value_type(z.dtype))
-        builder.store(value, address, align=1)
+        value = context.cast(builder, args[2], scalar, dtype)
+        element = to_storage(context, builder, value, dtype, p.dtype)
+        address = _address(context, builder, args[0], args[1], i, element.type)
+        builder.store(element, address, align=1)
         return context.get_dummy_value()
 
-    return signature(types.void, z, i, scalar), lower
+    return signature(types.void, p, i, scalar), lower
 
 
 @intrinsic
-def load_masked(typing_context, z, i, mask, fill):
-    """The lanes of z[i], z[i+1], ... where the mask is true and `fill` elsewhere, which is not read."""
-    vector = Vector(z.dtype, mask.lanes)
+def load_masked(typing_context, p, i, mask, fill, z=None):
+    """The lanes of p[i], p[i+1], ... where the mask is true and `fill` elsewhere, which is not read."""
+    vector = _loaded(p, z, mask.lanes)
+    if vector is None:
+        return None
 
     def lower(context, builder, sig, args):
-        llvm_type = context.get_value_type(vector)
-        address = _address(context, builder, args[0], args[1], i, llvm_type)
+        address = _address(context, builder, args[0], args[1], i, _elements(context, p, vector.lanes))
         filler = as_type(context, builder, args[3], fill, vector)
-        name = f"llvm.masked.load.{_vector_name(vector)}.p0"
-        return _call_masked(context, builder, name, llvm_type, [address, ir.IntType(32)(1), args[2], filler])
+        return _read_masked(context, builder, "load", p, vector, address, args[2], filler)
 
-    return signature(vector, z, i, mask, fill), lower
+    return signature(vector, p, i, mask, fill, _optional(z)), lower
 
 
 @intrinsic
-def store_masked(typing_context, z, i, vector, mask):
+def store_masked(typing_context, p, i, vector, mask):
     """Store the lanes where the mask is true; the others are not written."""
+    if not converts(p.dtype, vector.dtype):
+        return None
 
     def lower(context, builder, sig, args):
-        address = _address(context, builder, args[0], args[1], i, args[2].type)
-        name = f"llvm.masked.store.{_vector_name(vector)}.p0"
-        _call_masked(context, builder, name, ir.VoidType(), [args[2], address, ir.IntType(32)(1), args[3]])
+        elements = to_storage(context, builder, args[2], vector.dtype, p.dtype)
+        address = _address(context, builder, args[0], args[1], i, elements.type)
+        arguments = [elements, address, ir.IntType(32)(1), args[3]]
+        _call_masked(context, builder, "store", p, vector.lanes, ir.VoidType(), arguments)
         return context.get_dummy_value()
 
-    return signature(types.void, z, i, vector, mask), lower
+    return signature(types.void, p, i, vector, mask), lower
 
 
-def _strided_addresses(context, builder, base, start, stride, lanes):
+def _strided_addresses(context, builder, base, start, offsets, lanes):
     numbers = ir.VectorType(ir.IntType(64), lanes)
-    offsets = builder.mul(numbers(list(range(lanes))), splat(builder, stride, numbers))
+    if offsets.type != numbers:
+        offsets = builder.mul(numbers(list(range(lanes))), splat(builder, offsets, numbers))
     byte = ir.IntType(8)
     first = cgutils.pointer_add(builder, builder.bitcast(base, byte.as_pointer()), start)
     bases = splat(builder, first, ir.VectorType(byte.as_pointer(), lanes))
     return builder.gep(bases, [offsets], source_etype=byte)
 
 
+def _offsets(stride):
+    return stride if isinstance(stride, Vector) else types.int64
+
+
 @intrinsic
-def gather(typing_context, z, start, stride, mask, fill):
-    """Lane l from `start` + l·`stride` bytes after z, where the mask is true; `fill` elsewhere, unread."""
-    vector = Vector(z.dtype, mask.lanes)
+def gather(typing_context, p, start, stride, mask, fill, z=None):
+    """Lane l from `start` + l·`stride` bytes after p, where the mask is true; `fill` elsewhere, unread."""
+    vector = _loaded(p, z, mask.lanes)
+    if vector is None:
+        return None
 
     def lower(context, builder, sig, args):
-        base, first, step, chosen, filler = args
-        llvm_type = context.get_value_type(vector)
+        base, first, step, chosen, filler = args[:5]
         addresses = _strided_addresses(context, builder, base, first, step, vector.lanes)
         filler = as_type(context, builder, filler, fill, vector)
-        name = f"llvm.masked.gather.{_vector_name(vector)}.v{vector.lanes}p0"
-        return _call_masked(context, builder, name, llvm_type, [addresses, ir.IntType(32)(1), chosen, filler])
+        return _read_masked(context, builder, "gather", p, vector, addresses, chosen, filler)
 
-    return signature(vector, z, types.int64, types.int64, mask, fill), lower
+    return signature(vector, p, types.int64, _offsets(stride), mask, fill, _optional(z)), lower
 
 
 @intrinsic
-def scatter(typing_context, z, start, stride, vector, mask):
-    """Store lane l at `start` + l·`stride` bytes after z, where the mask is true."""
+def scatter(typing_context, p, start, stride, vector, mask):
+    """Store lane l at `start` + l·`stride` bytes after p, where the mask is true."""
+    if not converts(p.dtype, vector.dtype):
+        return None
 
     def lower(context, builder, sig, args):
         base, first, step, values, chosen = args
         addresses = _strided_addresses(context, builder, base, first, step, vector.lanes)
-        name = f"llvm.masked.scatter.{_vector_name(vector)}.v{vector.lanes}p0"
-        _call_masked(context, builder, name, ir.VoidType(), [values, addresses, ir.IntType(32)(1), chosen])
+        elements = to_storage(context, builder, values, vector.dtype, p.dtype)
+        arguments = [elements, addresses, ir.IntType(32)(1), chosen]
+        _call_masked(context, builder, "scatter", p, vector.lanes, ir.VoidType(), arguments)
         return context.get_dummy_value()
 
-    return signature(types.void, z, types.int64, types.int64, vector, mask), lower
+    return signature(types.void, p, types.int64, _offsets(stride), vector, mask), lower

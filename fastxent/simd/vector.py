@@ -16,6 +16,8 @@ from numba.core.imputils import lower_builtin
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import models, register_model
 
+from .storage import arithmetic_type
+
 VECTOR_BYTES = 64
 """One vector of every dtype: an AVX-512 register, or two of AVX2, with the same bits on both."""
 
@@ -46,6 +48,8 @@ class _MaskModel(models.PrimitiveModel):
 
 
 def natural_vector(dtype):
+    """One vector's worth of what elements of the dtype are computed in."""
+    dtype = arithmetic_type(dtype)
     return Vector(dtype, VECTOR_BYTES * 8 // dtype.bitwidth)
 
 

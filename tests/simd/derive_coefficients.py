@@ -78,6 +78,19 @@ def log_coefficients(terms):
     return minimax(tail, lambda w: w + mpf("1e-9"), mpf(0), bound, terms - 1)
 
 
+def tanh_coefficients(terms):
+    """(e²ʳ − 1)/2 ≈ r + r²·(c[0] + c[1]·r + ...): its relative error is least.
+
+    Rounding 2r/ln2 − 31/64 to an integer leaves r from −1/64 to 63/64 of ln2/2, and a little.
+    """
+    low, high = -LN2 / 128 * mpf("1.03"), LN2 * 63 / 128 * mpf("1.0005")
+
+    def weight(r):
+        return (2 * r**2 / abs(mp.expm1(2 * r)) if r else mpf(0)) + mpf("1e-9")
+
+    return minimax(lambda r: 2 * _exp_tail(2 * r), weight, low, high, terms - 1)
+
+
 def split_ln2(leading_bits):
     """ln2 as a leading part of so many bits, whose product with a small integer is exact, and the rest."""
     scale = mpf(2) ** leading_bits
@@ -86,13 +99,17 @@ def split_ln2(leading_bits):
 
 
 def main():
-    for name, digits, exp_degree, log_terms, bits in (("float32", 9, 6, 4, 13), ("float64", 17, 11, 7, 40)):
+    for name, digits, exp_degree, log_terms, tanh_terms, bits in (
+        ("float32", 9, 6, 4, 5, 13),
+        ("float64", 17, 11, 7, 10, 40),
+    ):
         high, low = split_ln2(bits)
         print(name)
         print("  ln2_high", mpmath.nstr(high, digits), " ln2_low", mpmath.nstr(low, digits))
         for label, coefficients in (
             ("exp", exp_coefficients(exp_degree)),
             ("log", log_coefficients(log_terms)),
+            ("tanh", tanh_coefficients(tanh_terms)),
         ):
             print(f"  {label}", ", ".join(mpmath.nstr(c, digits) for c in coefficients))
 

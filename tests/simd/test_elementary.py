@@ -8,11 +8,12 @@ from pathlib import Path
 import mpmath
 import numpy as np
 import pytest
-from numba import get_num_threads, njit, prange
+from numba import njit
 
 from fastxent import simd
 from fastxent.simd import elementary, lanes_of, load, pointer, store
 from tests.measure import assert_same_bits, assert_ulp, exactly
+from tests.simd.float32_sweep import largest_error
 from tests.tolerances import EXP_ULP, LOG1P_ULP, LOG_ULP
 
 DTYPES = [np.float32, np.float64]
@@ -189,28 +190,9 @@ def test_float64_scalar_has_the_bits_of_a_lane():
         assert_same_bits(row, apply(name, x))
 
 
-@njit(error_model="numpy", parallel=True)
-def largest_exp_errors(first, last, step, exp_of):
-    """For float32 bit patterns in that range: the largest error in ULP and its pattern, a row a thread."""
-    threads = get_num_threads()
-    found = np.zeros((threads, 2))
-    block = 1 << 14
-    n_blocks = ((last - first) // step + block) // block
-    for thread in prange(threads):
-        patterns, y = np.empty(block, np.int32), np.empty(block, np.float32)
-        x = patterns.view(np.float32)
-        for number in range(thread, n_blocks, threads):
-            for j in range(block):
-                patterns[j] = min(first + (number * block + j) * step, last)
-            exp_of(x, y)
-            for j in range(block):
-                truth = math.exp(np.float64(x[j]))
-                # A power of two: the truth's, or that of the smallest normal number where it is larger.
-                scale = max(simd.from_bits(simd.bits(truth) >> 52 << 52), 2.0**-126)
-                error = abs(np.float64(y[j]) - truth) / (scale * 2.0**-23)
-                if not error <= found[thread, 0]:
-                    found[thread, 0], found[thread, 1] = math.inf if math.isnan(error) else error, patterns[j]
-    return found
+@njit
+def exp_of_float64(x):
+    return math.exp(x)
 
 
 LARGEST_FINITE = 88.72283  # exp of the next float32 overflows
@@ -219,14 +201,8 @@ LARGEST_FINITE = 88.72283  # exp of the next float32 overflows
 @pytest.mark.parametrize("step", [521, pytest.param(1, marks=pytest.mark.exhaustive)], ids=["sampled", "all"])
 @pytest.mark.parametrize("ends", [(-0.0, -INF), (0.0, LARGEST_FINITE)], ids=["non-positive", "positive"])
 def test_exp_of_no_float32_is_off_by_more_than_its_budget(ends, step):
-    first, last = np.array(ends, np.float32).view(np.int32).astype(np.int64)
-    found = largest_exp_errors(first, last, step, lanewise("exp"))
-    error, pattern = found[np.argmax(found[:, 0])]
-    worst = np.array(pattern, np.int32).view(np.float32)
-    print(
-        f"largest error of exp from {ends[0]} to {ends[1]}, every {step}: {error:.6f} ULP,"
-        f" at {float(worst)!r}"
-    )
+    error, worst = largest_error(lanewise("exp"), exp_of_float64, ends, step)
+    print(f"largest error of exp from {ends[0]} to {ends[1]}, every {step}: {error:.6f} ULP, at {worst!r}")
     assert 0 < error <= EXP_ULP
     assert_same_bits(apply("exp", np.full(16, -INF, np.float32)), np.zeros(16, np.float32))
     assert np.all(
@@ -244,5 +220,7 @@ def test_constants_are_those_that_the_derivation_prints():
         (np.float64, elementary._FLOAT64, 17, 40),
     ):
         exp, log = derive.exp_coefficients(len(c.exp) - 1), derive.log_coefficients(len(c.log))
-        derived = [mpmath.nstr(d, digits) for d in (*derive.split_ln2(leading_bits), *exp, *log)]
-        assert_same_bits(np.array(derived, dtype), np.array([c.ln2_high, c.ln2_low, *c.exp, *c.log], dtype))
+        tanh = derive.tanh_coefficients(len(c.tanh))
+        derived = [mpmath.nstr(d, digits) for d in (*derive.split_ln2(leading_bits), *exp, *log, *tanh)]
+        constants = np.array([c.ln2_high, c.ln2_low, *c.exp, *c.log, *c.tanh], dtype)
+        assert_same_bits(np.array(derived, dtype), constants)

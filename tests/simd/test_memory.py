@@ -25,22 +25,31 @@ from fastxent.simd import (
     store_masked,
     where,
 )
+from tests.simd.compiled import by_storage
+
+try:
+    from ml_dtypes import bfloat16
+except ImportError:
+    HALVES = [np.float16]
+else:
+    HALVES = [np.float16, bfloat16]
 
 DTYPES = [np.float32, np.float64]
+STORED = [*HALVES, *DTYPES]
 START = 5  # where the vector under test begins, in elements; no multiple of anything
 
 
 def lanes_in(dtype):
-    return 64 // np.dtype(dtype).itemsize
+    return 64 // max(np.dtype(dtype).itemsize, 4)
 
 
-@pytest.fixture(params=[*DTYPES, np.int64])
+@pytest.fixture(params=[*STORED, np.int64])
 def memory(request):
     """Different numbers, a vector's worth and plenty on both sides."""
     return np.arange(100, 100 + 3 * lanes_in(request.param) + 2 * START).astype(request.param)
 
 
-@njit
+@by_storage
 def read(memory, start, n, out):
     z = pointer(memory, 0)
     rows = (
@@ -55,7 +64,7 @@ def read(memory, start, n, out):
     return lanes_of(z)
 
 
-@njit
+@by_storage
 def write(memory, start, n, values):
     z = pointer(memory, 0)
     vector = load(pointer(values, 0), 0)
@@ -90,12 +99,12 @@ def test_stores_change_the_lanes_of_the_mask_and_nothing_else(memory):
         np.testing.assert_array_equal(written, expected)
 
 
-@njit
+@by_storage
 def first_of_row(array, i, out):
     store(pointer(out, 0), 0, load(pointer(array, i), 0))
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", STORED)
 @pytest.mark.parametrize(
     "view",
     [
@@ -110,28 +119,29 @@ def first_of_row(array, i, out):
 )
 def test_pointer_is_the_address_of_a_row_whatever_the_strides(view, dtype):
     n_lanes = lanes_in(dtype)
-    array = np.arange(6 * 8 * n_lanes, dtype=dtype).reshape(6, -1)
+    # Numbers that the shortest dtype has, and a period that is no number of lanes.
+    array = (np.arange(6 * 8 * n_lanes) % 251).astype(dtype).reshape(6, -1)
     rows, out = view(array), np.zeros(n_lanes, dtype)
     for i in range(2):
         first_of_row(rows, i, out)
-        np.testing.assert_array_equal(out, np.atleast_1d(rows[i])[0] + np.arange(n_lanes))
+        np.testing.assert_array_equal(out, (np.atleast_1d(rows[i])[0] + np.arange(n_lanes)) % 251)
 
 
-@njit
+@by_storage
 def gathered(z, start, stride, n, single, out):
     zp = pointer(z, 0)
     mask = only_lane(n, zp) if single else first_lanes(n, zp)
     store(pointer(out, 0), 0, gather(zp, start, stride, mask, -7))
 
 
-@njit
+@by_storage
 def scattered(z, start, stride, n, single, values):
     zp = pointer(z, 0)
     mask = only_lane(n, zp) if single else first_lanes(n, zp)
     scatter(zp, start, stride, load(pointer(values, 0), 0), mask)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", STORED)
 @pytest.mark.parametrize(("elements", "odd_bytes"), [(1, 0), (3, 0), (1, 1), (-1, 0), (-2, -3), (0, 0)])
 def test_gather_and_scatter_touch_one_element_every_stride_bytes(elements, odd_bytes, dtype):
     n_lanes, stride = lanes_in(dtype), elements * np.dtype(dtype).itemsize + odd_bytes
@@ -194,11 +204,11 @@ def before_a_forbidden_page(dtype):
     start = ctypes.addressof(ctypes.c_char.from_buffer(pages))
     libc = ctypes.CDLL(None, use_errno=True)
     assert libc.mprotect(ctypes.c_void_p(start + page), ctypes.c_size_t(page), 0) == 0
-    return np.frombuffer(pages, dtype, page // np.dtype(dtype).itemsize)
+    return np.frombuffer(pages, np.uint8, page).view(dtype)
 
 
 def touch_only_what_is_allowed():
-    for dtype in DTYPES:
+    for dtype in STORED:
         memory, n_lanes = before_a_forbidden_page(dtype), lanes_in(dtype)
         out = np.zeros(n_lanes, dtype)
         for n in range(n_lanes):
@@ -208,11 +218,12 @@ def touch_only_what_is_allowed():
             scattered(memory, start * stride, stride, n, False, out)
             gathered(memory, start * stride, stride, n, False, out)
             masked_into(memory, start, n, out)
-        on_the_stack(out, 100_000, np.zeros(1024, dtype))  # more than any stack, were it not given back
+    # more than any stack, were it not given back
+    on_the_stack(np.zeros(1), 100_000, np.zeros(1024))
     print("done")
 
 
-@njit
+@by_storage
 def masked_into(memory, start, n, out):
     z = pointer(memory, 0)
     store(pointer(out, 0), 0, load_masked(z, start, first_lanes(n, z), 0))
