@@ -33,10 +33,8 @@ def test_signature_is_that_of_the_public_function(name):
 
 
 def test_reference_has_no_public_function_that_the_package_lacks():
-    own = [
-        n for n, f in vars(reference).items() if inspect.isfunction(f) and f.__module__ == reference.__name__
-    ]
-    assert [n for n in sorted(own) if not n.startswith("_")] == FUNCTIONS
+    assert sorted(n for n, f in vars(reference).items() if inspect.isfunction(f)) == FUNCTIONS
+    assert sorted(reference.__all__) == FUNCTIONS
 
 
 @pytest.mark.parametrize(
