@@ -2,13 +2,22 @@
 
 from . import reference
 from .activations import log_softmax, logsumexp, sigmoid, softmax, softmax_grad
+from .binary import binary_cross_entropy, binary_cross_entropy_with_grad
+from .divergence import kl_divergence, kl_divergence_with_grad
 from .losses import cross_entropy, cross_entropy_with_grad
+from .probabilities import entropy, log_loss
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_grad",
     "cross_entropy",
     "cross_entropy_with_grad",
+    "entropy",
+    "kl_divergence",
+    "kl_divergence_with_grad",
+    "log_loss",
     "log_softmax",
     "logsumexp",
     "reference",

@@ -2,145 +2,195 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable
-from itertools import chain, pairwise
-from operator import itemgetter
 from typing import Any
 
 import numba
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from . import cpu
 
-_Group = tuple[Any, ...]  # arrays that are worked on together, some of them None
-
 PARALLEL_FROM = 32768
 """Elements from which threads gain more than they take to wake (10 µs of work against about 2 µs)."""
+
+_FEWEST_LANES = 16
+"""Neighbouring rows from which a lane a row is the quicker way for classes far apart."""
+
+_MOST_CLASSES_IN_LANES = 2**24  # they are told apart as float32
 
 
 def cross_entropy(
     logits: NDArray[Any],
-    targets: NDArray[np.int64],
+    targets: NDArray[np.int64] | None,
     ignore_index: int,
     divisor: float,
-    reduction: str,
-    loss_out: NDArray[Any] | None,
-    lse_out: NDArray[Any] | None,
-    grad: NDArray[Any] | None,
-) -> tuple[float | NDArray[Any], int]:
-    """The loss, and the gradient in grad; with a bad target its index, −1 otherwise, and nothing written.
-
-    Classes are last. A divisor of 0 stands for the number of rows kept.
-    """
-    few = logits.shape[-1] <= cpu.MAX_CLASSES
-    kernel = cpu.cross_entropy_lanes if few else cpu.cross_entropy_rows
-    loss: NDArray[Any] | None = None
-    lse: NDArray[Any] | None = None
-    if reduction == "none" or loss_out is not None:
-        loss = np.empty(targets.shape, np.float64)
-    if lse_out is not None:
-        lse = np.empty(targets.shape, np.float64)
-    if logits.ndim == 2:
-        total, bad = kernel(_is_parallel(logits), logits, targets, ignore_index, divisor, loss, lse, grad)
-    else:
-        total, bad = _in_parts(kernel, logits, targets, ignore_index, divisor, loss, lse, grad)
-    if bad >= 0:
-        return 0.0, bad
-    if lse_out is not None:
-        lse_out[...] = lse
-    if loss is not None and loss_out is not None:
-        loss_out[...] = loss
-        loss = loss_out
-    if reduction == "none" and loss is not None:
-        return loss.astype(logits.dtype, copy=False), -1
-    return total, -1
-
-
-def _in_parts(
-    kernel: cpu.Kernel,
-    logits: NDArray[Any],
-    targets: NDArray[np.int64],
-    ignore_index: int,
-    divisor: float,
+    options: cpu.Options,
     loss: NDArray[np.float64] | None,
     lse: NDArray[np.float64] | None,
     grad: NDArray[Any] | None,
 ) -> tuple[float, int]:
-    """As the kernel, for any number of axes; the total does not depend on how the rows are parted."""
-    n_kept, bad = cpu.count_kept(False, targets.reshape(-1), logits.shape[-1], ignore_index)
-    if bad >= 0:
-        return 0.0, bad
-    divisor = divisor or float(n_kept or 1)
-    if loss is None:
-        loss = np.empty(targets.shape, np.float64)
-    for (z, g), (y, row_loss, row_lse) in _as_matrices((logits, grad), (targets, loss, lse)):
-        kernel(_is_parallel(z), z, y, ignore_index, divisor, row_loss, row_lse, g)
-    return cpu.total_of(False, loss.reshape(-1)) / divisor, -1
+    """The loss, and what is asked for in the arrays; with a bad target its index, −1 otherwise.
+
+    Classes are last. Nothing is written if a target is bad. A divisor of 0 stands for that of the mean.
+    """
+    if logits.ndim != 2:
+        logits, grad, options = _with_fewest_axes(logits, grad, options)
+        targets, loss, lse = _flat(targets), _flat(loss), _flat(lse)
+    if logits.shape[-1] <= cpu.MAX_CLASSES:
+        kernel = cpu.cross_entropy_lanes
+    elif _has_neighbouring_rows(logits):
+        kernel = cpu.cross_entropy_columns
+    else:
+        kernel = cpu.cross_entropy_rows
+    variant = (
+        logits.size >= PARALLEL_FROM and _is_parallel(logits),
+        logits.ndim,
+        logits.dtype.num,
+        loss is None,
+        lse is None,
+        None if grad is None else grad.dtype.num,
+        None if options is cpu.PLAIN else _kinds(options),
+    )
+    return kernel(variant, logits, targets, ignore_index, divisor, options, loss, lse, grad)
 
 
 def softmax(logits: NDArray[Any], out: NDArray[Any]) -> None:
-    for matrices, _ in _as_matrices((logits, out), ()):
-        cpu.softmax_rows(_is_parallel(matrices[0]), *matrices)
+    _run(cpu.softmax_rows, *_merged([logits, out]))
 
 
 def log_softmax(logits: NDArray[Any], out: NDArray[Any]) -> None:
-    for (z, o), _ in _as_matrices((logits, out), ()):
-        cpu.logsumexp_rows(_is_parallel(z), z, None, o)
+    z, result = _merged([logits, out])
+    _run(cpu.logsumexp_rows, z, None, result)
 
 
 def logsumexp(logits: NDArray[Any], out: NDArray[Any]) -> None:
     lse = np.empty(logits.shape[:-1], np.float64)
-    for (z,), (row_lse,) in _as_matrices((logits,), (lse,)):
-        cpu.logsumexp_rows(_is_parallel(z), z, row_lse, None)
+    _run(cpu.logsumexp_rows, *_merged([logits]), lse.reshape(-1), None)
     out[...] = lse
 
 
 def softmax_grad(probs: NDArray[Any], grad: NDArray[Any], out: NDArray[Any]) -> None:
-    for matrices, _ in _as_matrices((probs, grad, out), ()):
-        cpu.softmax_grad_rows(_is_parallel(matrices[0]), *matrices)
+    _run(cpu.softmax_grad_rows, *_merged([probs, grad, out]))
 
 
 def sigmoid(logits: NDArray[Any], out: NDArray[Any]) -> None:
     z = np.ascontiguousarray(logits)
     contiguous = out if out.flags.c_contiguous else np.empty_like(z)
-    cpu.sigmoid_blocks(z.size >= PARALLEL_FROM, z.reshape(-1), contiguous.reshape(-1))
+    variant = (z.size >= PARALLEL_FROM, z.dtype.num)
+    cpu.sigmoid_blocks(variant, z.reshape(-1), contiguous.reshape(-1))
     if contiguous is not out:
         out[...] = contiguous
 
 
-def _is_parallel(matrix: NDArray[Any]) -> bool:
-    return matrix.size >= PARALLEL_FROM and len(matrix) > 1 and numba.get_num_threads() > 1
+def binary_cross_entropy(
+    logits: NDArray[Any],
+    targets: NDArray[Any],
+    weight: NDArray[Any] | None,
+    pos_weight: NDArray[Any] | None,
+    label_smoothing: float,
+    scale: float,
+    loss: NDArray[Any] | None,
+    grad: NDArray[Any] | None,
+) -> tuple[float, int]:
+    """The sum of the losses, and what is asked for in the arrays, as `cross_entropy`; scale is for grad.
 
-
-def _as_matrices(arrays: _Group, rows: _Group) -> Iterable[tuple[_Group, _Group]]:
-    """The arrays as matrices of rows and classes, beside what goes with each row; None stays None.
-
-    All are views. Where the leading axes of some array do not merge into one, the first is walked.
+    The weights are runs that repeat over the logits.
     """
-    if arrays[0].ndim == 2:
-        return ((arrays, rows),)
-    if all(a is None or _merges(a) for a in arrays):
-        return ((_each(_matrix, arrays), _each(np.ravel, rows)),)
-    parts = (
-        _as_matrices(_each(itemgetter(i), arrays), _each(itemgetter(i), rows)) for i in range(len(arrays[0]))
-    )
-    return chain.from_iterable(parts)
+    z, t = np.ascontiguousarray(logits).reshape(-1), np.ascontiguousarray(targets).reshape(-1)
+    parallel = z.size >= PARALLEL_FROM and numba.get_num_threads() > 1
+    bad = cpu.first_bad_target_blocks((parallel, t.dtype.num), t)
+    if bad >= 0:
+        return 0.0, bad
+    w, pos_w = (None if run is None else cpu.cyclic(run) for run in (weight, pos_weight))
+    outs = [a if a is None or a.flags.c_contiguous else np.empty(a.shape, a.dtype) for a in (loss, grad)]
+    flat = (a if a is None else a.reshape(-1) for a in outs)
+    arguments = (z, t, w, pos_w, label_smoothing, scale, *flat)
+    total = cpu.binary_cross_entropy_blocks((parallel, *_kinds(arguments)), *arguments)
+    for out, values in zip((loss, grad), outs, strict=True):
+        if out is not None and out is not values:
+            out[...] = values
+    return total, -1
 
 
-def _each(function: Callable[[Any], Any], group: _Group) -> _Group:
-    return tuple(a if a is None else function(a) for a in group)
+def log_loss(
+    probs: NDArray[Any],
+    targets: NDArray[np.int64] | None,
+    ignore_index: int,
+    divisor: float,
+    options: cpu.Options,
+    loss: NDArray[np.float64],
+) -> tuple[float, int]:
+    """As `cross_entropy`, from probabilities."""
+    p, _, options = _with_fewest_axes(probs, None, options)
+    y = None if targets is None else targets.reshape(-1)
+    variant = (_is_parallel(p), p.ndim, p.dtype.num, y is None, _kinds(options))
+    total, bad = cpu.log_loss_rows(variant, p, y, ignore_index, divisor, options, loss.reshape(-1))
+    return total, bad
 
 
-def _matrix(array: NDArray[Any]) -> NDArray[Any]:
-    return array.reshape(math.prod(array.shape[:-1]), array.shape[-1])
+def entropy(probs: NDArray[Any], out: NDArray[Any]) -> None:
+    """The log loss of probabilities that are their own targets."""
+    values = np.empty(probs.shape[:-1], np.float64)
+    log_loss(probs, None, 0, 1.0, cpu.Options(soft_targets=probs, label_smoothing=0.0), values)
+    out[...] = values
 
 
-def _merges(array: NDArray[Any]) -> bool:
-    """Whether the leading axes are one run of equally spaced rows."""
-    if array.ndim <= 2 or array.size == 0:
-        return True
-    leading = zip(array.shape[:-1], array.strides[:-1], strict=True)
-    axes = [(size, stride) for size, stride in leading if size > 1]
-    return all(outer == size * inner for (_, outer), (size, inner) in pairwise(axes))
+def _run(kernel: cpu.Kernel, *arrays: Any) -> None:
+    """Of one dtype and number of axes, some of them None."""
+    first = arrays[0]
+    kernel((_is_parallel(first), first.ndim, *_kinds(arrays)), *arrays)
+
+
+def _flat(rows: Any) -> Any:
+    return None if rows is None else rows.reshape(-1)
+
+
+def _kinds(arguments: Any) -> tuple[Any, ...]:
+    return tuple(a if a is None else a.dtype.num if isinstance(a, np.ndarray) else type(a) for a in arguments)
+
+
+def _is_parallel(logits: NDArray[Any]) -> bool:
+    size = logits.size
+    return size >= PARALLEL_FROM and size > logits.shape[-1] and numba.get_num_threads() > 1
+
+
+def _has_neighbouring_rows(logits: NDArray[Any]) -> bool:
+    """Whether rows lie side by side, with their classes far apart, and enough of them to fill the lanes."""
+    row_stride, class_stride = logits.strides[-2:]
+    rows_are_neighbours = row_stride == logits.itemsize != class_stride
+    few_enough = logits.shape[-1] <= _MOST_CLASSES_IN_LANES
+    return rows_are_neighbours and logits.shape[-2] >= _FEWEST_LANES and few_enough
+
+
+def _with_fewest_axes(
+    logits: NDArray[Any], grad: NDArray[Any] | None, options: cpu.Options
+) -> tuple[NDArray[Any], NDArray[Any] | None, cpu.Options]:
+    soft_targets, hess, targets_grad = options.soft_targets, options.hess, options.targets_grad
+    logits, grad, soft_targets, hess, targets_grad = _merged([logits, grad, soft_targets, hess, targets_grad])
+    if options is not cpu.PLAIN:
+        options = options._replace(soft_targets=soft_targets, hess=hess, targets_grad=targets_grad)
+    return logits, grad, options
+
+
+def _merged(arrays: list[Any]) -> list[Any]:
+    """Views of arrays of one shape, some of them None, with as few leading axes as all can be viewed with."""
+    given = [a for a in arrays if a is not None]
+    sizes: list[int] = []
+    ends: list[int] = []  # the last axis of each run of axes that merge
+    for axis, size in enumerate(given[0].shape[:-1]):
+        if size == 1:
+            continue
+        if ends and all(a.strides[ends[-1]] == size * a.strides[axis] for a in given):
+            sizes[-1], ends[-1] = sizes[-1] * size, axis
+        else:
+            sizes.append(size)
+            ends.append(axis)
+    if not sizes:
+        return [a if a is None else a.reshape(1, -1) for a in arrays]
+    return [a if a is None else _viewed(a, sizes, ends) for a in arrays]
+
+
+def _viewed(array: NDArray[Any], sizes: list[int], ends: list[int]) -> NDArray[Any]:
+    strides = [array.strides[axis] for axis in ends]
+    return as_strided(array, (*sizes, array.shape[-1]), (*strides, array.strides[-1]))

@@ -14,69 +14,104 @@ import numpy as np
 from numpy.typing import NDArray
 
 _FLOAT_DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
+_FLOAT32, _FLOAT16 = np.dtype(np.float32), np.dtype(np.float16)
 _INT64 = np.dtype(np.int64)
 
 
-def check_cross_entropy(
-    logits: NDArray[Any],
-    targets: Any,
-    axis: Any,
-    ignore_index: Any,
-    reduction: Any,
-    normalizer: Any,
-    loss_out: Any,
-    lse_out: Any,
-) -> tuple[NDArray[Any], NDArray[np.int64], int, float]:
-    """Logits with the classes last, contiguous int64 targets, ignore_index, and the divisor.
-
-    The divisor is that of the sum of the row losses, and of every gradient; 0 stands for the number of
-    rows kept. `logits` come from `float_array`.
-    """
-    z = classes_last(logits, axis)
-    shape = z.shape[:-1]
-    index = _integer("ignore_index", ignore_index)
-    if not -(2**63) <= index < 2**63:
-        raise ValueError(f"ignore_index must fit in 64 bits, got {index}")
+def check_reduction(reduction: Any, normalizer: Any) -> float:
+    """The divisor of the sum of the row losses and of every gradient; 0 stands for that of the mean."""
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f'reduction must be "mean", "sum" or "none", got {reduction!r}')
-    y = _int64_targets(targets, shape)
     if normalizer is not None:
-        divisor = _normalizer(normalizer, reduction)
-    else:
-        divisor = 0.0 if reduction == "mean" else 1.0
-    if loss_out is not None:
-        output("loss_out", loss_out, shape, z.dtype, logits=logits, targets=targets)
-    if lse_out is not None:
-        output("lse_out", lse_out, shape, z.dtype, logits=logits, targets=targets, loss_out=loss_out)
-    return z, y, index, divisor
+        return _normalizer(normalizer, reduction)
+    return 0.0 if reduction == "mean" else 1.0
+
+
+def check_targets(
+    targets: Any, logits: NDArray[Any], shape: tuple[int, ...], of: str = "logits"
+) -> tuple[NDArray[np.int64] | None, NDArray[Any] | None]:
+    """Integer targets of this shape as contiguous int64, and soft targets of the logits'; one is None."""
+    y = targets if type(targets) is np.ndarray else as_array("targets", targets)
+    if y.dtype != _INT64 and is_float(y.dtype):
+        if y.shape != logits.shape:
+            raise ValueError(
+                f"targets that are floats are probabilities, and must have the shape of {of},"
+                f" {logits.shape}; got {y.shape}"
+            )
+        return None, y
+    if y.shape != shape:
+        raise ValueError(
+            f"targets must have shape {shape}, that of {of} without its class axis; got {y.shape}"
+        )
+    if y.dtype != _INT64:
+        y = _as_int64(y)
+    return (y if y.flags.c_contiguous else np.ascontiguousarray(y)), None
+
+
+def check_fractions(targets: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Targets of this shape as floats, of this dtype if they were integers or booleans."""
+    t = as_array("targets", targets)
+    if t.shape != shape:
+        raise ValueError(f"targets must have shape {shape}, as logits have; got {t.shape}")
+    if is_float(t.dtype):
+        return t
+    if t.dtype.kind not in "biu":
+        raise TypeError(f"targets must be floats as logits are, integers or booleans; got {t.dtype}")
+    return t.astype(dtype)
+
+
+def check_ignore_index(value: Any) -> int:
+    index = value if type(value) is int else integer("ignore_index", value)
+    if not -(2**63) <= index < 2**63:
+        raise ValueError(f"ignore_index must fit in 64 bits, got {index}")
+    return index
+
+
+def is_half(dtype: np.dtype[Any]) -> bool:
+    return dtype.itemsize == 2 and (dtype == _FLOAT16 or dtype.name == "bfloat16")
+
+
+def is_float(dtype: np.dtype[Any]) -> bool:
+    return dtype in _FLOAT_DTYPES or (dtype.isnative and is_half(dtype))
+
+
+def row_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """That of one number a row, for logits of a dtype."""
+    return dtype if dtype in _FLOAT_DTYPES else _FLOAT32
 
 
 def float_array(name: str, value: Any) -> NDArray[Any]:
-    array = value if type(value) is np.ndarray else _as_array(name, value)
-    if array.dtype not in _FLOAT_DTYPES:
-        raise TypeError(f"{name} must be float32 or float64 in native byte order, got {array.dtype}")
+    array = value if type(value) is np.ndarray else as_array(name, value)
+    if array.dtype not in _FLOAT_DTYPES and not is_float(array.dtype):
+        raise TypeError(
+            f"{name} must be float32, float64, float16 or bfloat16 in native byte order, got {array.dtype}"
+        )
     if array.ndim == 0:
         raise ValueError(f"{name} must have at least one axis, the classes; got a scalar")
     return array
 
 
 def classes_last(array: NDArray[Any], axis: Any) -> NDArray[Any]:
-    position = _integer("axis", axis)
-    if position == -1:
+    if axis == -1 and type(axis) is int:
         return array
+    position = integer("axis", axis)
     if not -array.ndim <= position < array.ndim:
         raise ValueError(f"axis must be from {-array.ndim} to {array.ndim - 1}, got {axis}")
     return np.moveaxis(array, position, -1)
 
 
 def output_like(name: str, out: Any, input_name: str, like: NDArray[Any]) -> NDArray[Any]:
-    """Where results of an input's shape and dtype go: a new array, the input itself, or a checked array."""
+    """Where results of an input's shape go: a new array, the input itself, or a checked array.
+
+    They are of the input's dtype; those of a half type may also go to float32.
+    """
     if out is None:
         return np.empty(like.shape, like.dtype)
     if out is like:
         _check_can_be_written(name, out)
         return like
-    output(name, out, like.shape, like.dtype)
+    float32_for_half = isinstance(out, np.ndarray) and out.dtype == _FLOAT32 and is_half(like.dtype)
+    output(name, out, like.shape, _FLOAT32 if float32_for_half else like.dtype)
     check_same_or_apart(name, out, input_name, like)
     return out
 
@@ -104,8 +139,9 @@ def check_same_or_apart(name: str, array: NDArray[Any], other_name: str, other: 
     """Check that two arrays have exactly the same elements or none in common."""
     if not _overlap(array, other):
         return
+    same_dtype = array.dtype == other.dtype
     same_start = array.__array_interface__["data"][0] == other.__array_interface__["data"][0]
-    if not (same_start and array.strides == other.strides):
+    if not (same_dtype and same_start and array.strides == other.strides):
         raise ValueError(f"{name} must be {other_name} itself or not overlap it in memory")
 
 
@@ -126,7 +162,7 @@ def _may_overlap_itself(array: NDArray[Any]) -> bool:
     return False
 
 
-def _as_array(name: str, value: Any) -> NDArray[Any]:
+def as_array(name: str, value: Any) -> NDArray[Any]:
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name} must be a plain array, got a masked array, whose mask would be lost")
     try:
@@ -141,7 +177,7 @@ def _overlap(array: NDArray[Any], other: NDArray[Any]) -> bool:
     return np.may_share_memory(array, other) and np.shares_memory(array, other)
 
 
-def _integer(name: str, value: Any) -> int:
+def integer(name: str, value: Any) -> int:
     if type(value) is int:
         return value
     try:
@@ -153,7 +189,7 @@ def _integer(name: str, value: Any) -> int:
 def _normalizer(value: Any, reduction: str) -> float:
     if reduction != "mean":
         raise ValueError(f'normalizer divides the mean, so reduction must be "mean", got {reduction!r}')
-    if not isinstance(value, Real):
+    if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"normalizer must be a real number, got {value!r}")
     number = float(value)
     if not 0 < number < math.inf:
@@ -161,28 +197,29 @@ def _normalizer(value: Any, reduction: str) -> float:
     return number
 
 
-def _int64_targets(targets: Any, shape: tuple[int, ...]) -> NDArray[np.int64]:
-    y = targets if type(targets) is np.ndarray else _as_array("targets", targets)
-    if y.shape != shape:
-        raise ValueError(
-            f"targets must have shape {shape}, that of logits without its class axis; got {y.shape}"
-        )
-    if y.dtype != _INT64:
-        if y.dtype.kind not in "iu":
-            raise TypeError(f"targets must be integers, got {y.dtype}")
-        if y.dtype.kind == "u" and y.itemsize == 8:
-            # What int64 cannot hold is out of range anyway, and must not wrap to a valid class.
-            y = np.minimum(y, np.iinfo(np.int64).max)
-        y = y.astype(np.int64)
-    return y if y.flags.c_contiguous else np.ascontiguousarray(y)
+def _as_int64(y: NDArray[Any]) -> NDArray[np.int64]:
+    if y.dtype.kind not in "iu":
+        raise TypeError(f"targets must be integers, or floats as logits are; got {y.dtype}")
+    if y.dtype.kind == "u" and y.itemsize == 8:
+        # What int64 cannot hold is out of range anyway, and must not wrap to a valid class.
+        y = np.minimum(y, np.iinfo(np.int64).max)
+    return y.astype(np.int64)
 
 
 def raise_bad_target(targets: Any, bad: int, n_classes: int, ignore_index: int) -> NoReturn:
     """For the target of this index, counted over all axes, that is neither a class nor ignored."""
+    raise IndexError(
+        f"{_which(targets, bad)}, expected a class from 0 to {n_classes - 1} or ignore_index ({ignore_index})"
+    )
+
+
+def raise_bad_fraction(targets: Any, bad: int) -> NoReturn:
+    """For the target of this index, counted over all axes, that is not from 0 to 1."""
+    raise ValueError(f"{_which(targets, bad)}, expected a number from 0 to 1")
+
+
+def _which(targets: Any, bad: int) -> str:
     array = np.asarray(targets)
     position = ", ".join(str(i) for i in np.unravel_index(bad, array.shape))
     place = f"targets[{position}]" if position else "targets"
-    raise IndexError(
-        f"{place} is {array.flat[bad]}, expected a class from 0 to {n_classes - 1}"
-        f" or ignore_index ({ignore_index})"
-    )
+    return f"{place} is {array.flat[bad]}"

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _dispatch
-from ._validation import check_same_or_apart, classes_last, float_array, output, output_like
+from ._validation import check_same_or_apart, classes_last, float_array, output, output_like, row_dtype
 
 
 def softmax(logits: ArrayLike, *, axis: int = -1, out: NDArray[Any] | None = None) -> NDArray[Any]:
@@ -17,12 +17,12 @@ def softmax(logits: ArrayLike, *, axis: int = -1, out: NDArray[Any] | None = Non
     Parameters
     ----------
     logits
-        float32 or float64, any shape and strides.
+        float32, float64, float16 or bfloat16 (of ml_dtypes), any shape and strides.
     axis
         The axis of the classes.
     out
-        Where to store the result: an array of the logits' shape and dtype that either is the logits or
-        does not overlap them.
+        Where to store the result: an array of the logits' shape and dtype, or float32 for half types,
+        that either is the logits or does not overlap them.
 
     Returns
     -------
@@ -66,12 +66,13 @@ def log_softmax(logits: ArrayLike, *, axis: int = -1, out: NDArray[Any] | None =
 def logsumexp(logits: ArrayLike, *, axis: int = -1, out: NDArray[Any] | None = None) -> NDArray[Any]:
     """log Σ_j exp(z_j) along an axis, for logits of any size.
 
-    Parameters and errors are those of `softmax`, except that `out` has the logits' shape without `axis`
-    and does not overlap them.
+    Parameters and errors are those of `softmax`, except that `out` has the shape and dtype of what is
+    returned and does not overlap the logits.
 
     Returns
     -------
-    An array of the logits' shape without `axis`, and their dtype; `out` if given. −inf for a row of −inf
+    An array of the logits' shape without `axis`, and their dtype, float32 for half types; `out` if
+    given. −inf for a row of −inf
     only, +inf for one with +inf.
 
     Examples
@@ -83,9 +84,9 @@ def logsumexp(logits: ArrayLike, *, axis: int = -1, out: NDArray[Any] | None = N
     z = float_array("logits", logits)
     rows = classes_last(z, axis)
     if out is None:
-        out = np.empty(rows.shape[:-1], z.dtype)
+        out = np.empty(rows.shape[:-1], row_dtype(z.dtype))
     else:
-        output("out", out, rows.shape[:-1], z.dtype, logits=z)
+        output("out", out, rows.shape[:-1], row_dtype(z.dtype), logits=z)
     _dispatch.logsumexp(rows, out)
     return out
 
@@ -102,14 +103,14 @@ def softmax_grad(
     Parameters
     ----------
     probs
-        What `softmax` gave: float32 or float64, any shape and strides.
+        What `softmax` gave: float32, float64, float16 or bfloat16, any shape and strides.
     grad
         The gradient with respect to `probs`, of their shape and dtype.
     axis
         The axis of the classes.
     out
-        Where to store the result: an array of that shape and dtype that is `probs`, is `grad`, or
-        overlaps neither.
+        Where to store the result: an array of that shape and dtype, or float32 for half types, that is
+        `probs`, is `grad`, or overlaps neither.
 
     Returns
     -------
@@ -143,10 +144,10 @@ def sigmoid(logits: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[An
     Parameters
     ----------
     logits
-        float32 or float64, any shape and strides.
+        float32, float64, float16 or bfloat16 (of ml_dtypes), any shape and strides.
     out
-        Where to store the result: an array of the logits' shape and dtype that either is the logits or
-        does not overlap them.
+        Where to store the result: an array of the logits' shape and dtype, or float32 for half types,
+        that either is the logits or does not overlap them.
 
     Returns
     -------

@@ -1,12 +1,13 @@
-"""The losses: signatures, documentation and delegation; no arithmetic here."""
+"""Softmax cross-entropy: signatures, documentation and delegation; no arithmetic here."""
 
 from __future__ import annotations
 
 from typing import Any, Literal
 
+import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import _dispatch, _validation
+from . import _dispatch, _options, _validation
 
 Reduction = Literal["mean", "sum", "none"]
 Loss = Any  # a float; for reduction="none" an array
@@ -17,55 +18,87 @@ def cross_entropy(
     targets: ArrayLike,
     *,
     axis: int = -1,
+    weight: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
     ignore_index: int = -100,
+    label_smoothing: float = 0.0,
+    focal_gamma: float = 0.0,
+    z_loss: float = 0.0,
+    softcap: float | None = None,
+    logit_scale: float = 1.0,
     reduction: Reduction = "mean",
     normalizer: float | None = None,
     loss_out: NDArray[Any] | None = None,
     lse_out: NDArray[Any] | None = None,
+    rank_out: NDArray[Any] | None = None,
+    entropy_out: NDArray[Any] | None = None,
 ) -> Loss:
-    """Softmax cross-entropy of logits with integer targets, in nats.
+    """Softmax cross-entropy of logits with integer or soft targets, in nats.
 
-    The loss of row i, with logits z and target y, is the negative log-likelihood
+    The logits enter as u = logit_scale·z, or softcap·tanh(logit_scale·z/softcap). With K classes,
+    lse = log Σ_j exp(u_j), p = softmax(u), class weights w, sample weight s and smoothing e, the loss of
+    a row with target y is (Goodfellow, Bengio and Courville, Deep Learning, 2016, section 6.2.2.3)
 
-        loss_i = lse_i − z_iy,    lse_i = log Σ_j exp(z_ij)
+        s·[(1−e)·w_y·(1−p_y)^focal_gamma·(lse − u_y) + Σ_j m_j·(lse − u_j) + z_loss·lse²],  m_j = w_j·e/K
 
-    computed without overflow, and without cancellation where the target holds nearly all of the
-    probability (Goodfellow, Bengio and Courville, Deep Learning, 2016, section 6.2.2.3).
+    and with soft targets t it is s·[Σ_j m_j·(lse − u_j) + z_loss·lse²], m_j = w_j·((1−e)·t_j + e/K).
+    Nothing overflows, nothing cancels where one class holds nearly all of the probability, and a class
+    of weight or mass 0 adds 0 even if it is impossible.
 
     Parameters
     ----------
     logits
-        float32 or float64 of any shape and strides, classes on `axis`. A 1-D array is one row. They are
-        only read.
+        float32, float64, float16 or bfloat16 (of ml_dtypes) of any shape and strides, classes on `axis`.
+        A 1-D array is one row. They are only read; half types are computed with in float32.
     targets
-        Integers of any dtype, of the logits' shape without `axis`: for each row a class from 0 to
-        n_classes − 1, or `ignore_index`.
+        Integers of any dtype, of the logits' shape without `axis`: for each row a class from 0 to K − 1,
+        or `ignore_index`. Or floats of the logits' shape and any of their dtypes: the mass of each class,
+        which need not sum to 1.
     axis
         The axis of the classes.
+    weight
+        Of each class: K numbers, finite and at least 0.
+    sample_weight
+        Of each row: an array of the rows' shape, finite and at least 0.
     ignore_index
-        Rows with this target are not read: they add nothing to the sum and do not count in the mean.
+        Rows with this target, like rows with a sample weight of 0, are not read: they add nothing.
+    label_smoothing
+        From 0 to 1: how much of the target's mass is spread evenly over all classes (Szegedy et al., 2016,
+        arXiv:1512.00567; with class weights as PyTorch has it).
+    focal_gamma
+        At least 0: how strongly rows that are right already are discounted (Lin et al., 2017,
+        arXiv:1708.02002). Integer targets only.
+    z_loss
+        At least 0: weight of lse², which holds logits near 0 (Chowdhery et al., 2022, arXiv:2204.02311).
+    softcap, logit_scale
+        Positive. What the logits are multiplied by (an inverse temperature), and the absolute value that
+        they are then kept under. A logit of −inf stays −inf.
     reduction
-        "mean" over the rows that are not ignored (0.0 if there are none), "sum", or "none" for the loss
-        of each row.
+        "mean" divides the sum by Σ s·w_y over the rows kept, or Σ s for soft targets, and is 0.0 where
+        that is 0; "sum"; or "none" for the loss of each row.
     normalizer
-        What "mean" divides the sum by instead of the number of rows kept: positive and finite.
-    loss_out, lse_out
-        Where to store each row's loss and log-sum-exp: arrays of the targets' shape and the logits'
-        dtype. Ignored rows get 0.
+        What "mean" divides by instead: positive and finite.
+    loss_out, lse_out, entropy_out
+        Where to store each row's loss, lse, and entropy of p: arrays of the rows' shape and the logits'
+        dtype, float32 for half types. Rows that are not read get 0.
+    rank_out
+        Where to store how many logits of each row are greater than the target's, NaN being greater than
+        all, so that top-k accuracy is `mean(rank_out < k)`: an int64 array of the rows' shape. Rows that
+        are not read get K.
 
     Returns
     -------
-    float, summed in float64; for reduction="none" an array of the targets' shape and the logits' dtype,
-    which is `loss_out` if given. A row of −inf only, with NaN, with +inf, or whose target's logit is
-    −inf has the loss NaN or +inf that the formula gives, and no other row is touched by it.
+    float, summed in float64; for reduction="none" an array of the rows' shape and the dtype of `loss_out`,
+    which it is if given. A row of −inf only, with NaN, with +inf, or whose target's logit is −inf has the
+    loss NaN or +inf that the formula gives, and no other row is touched by it.
 
     Raises
     ------
     IndexError
         A target is neither a class nor `ignore_index`; names the first.
     TypeError, ValueError
-        An argument has the wrong dtype; the wrong shape or a value out of range. Like every error, it is
-        raised before anything is written.
+        An argument has the wrong dtype; the wrong shape, a value out of range, or no meaning beside
+        another. Like every error, it is raised before anything is written.
 
     Examples
     --------
@@ -75,15 +108,21 @@ def cross_entropy(
     0.7815
     >>> cross_entropy(logits, [1, 2], reduction="none").round(4)
     array([0.4644, 1.0986])
+    >>> round(cross_entropy(logits, [1, 2], label_smoothing=0.1), 4)
+    0.8232
+    >>> rank = np.empty(2, np.int64)
+    >>> _ = cross_entropy(logits, [0, 2], rank_out=rank)
+    >>> rank
+    array([1, 0])
     """
     z = _validation.float_array("logits", logits)
-    rows, y, ignore_index, divisor = _validation.check_cross_entropy(
-        z, targets, axis, ignore_index, reduction, normalizer, loss_out, lse_out
+    # fmt: off
+    given = (
+        weight, sample_weight, label_smoothing, focal_gamma, z_loss, softcap, logit_scale,
+        rank_out, entropy_out, None, None,
     )
-    loss, bad = _dispatch.cross_entropy(rows, y, ignore_index, divisor, reduction, loss_out, lse_out, None)
-    if bad >= 0:
-        _validation.raise_bad_target(targets, bad, rows.shape[-1], ignore_index)
-    return loss
+    # fmt: on
+    return _solve(z, targets, axis, ignore_index, reduction, normalizer, loss_out, lse_out, None, None, given)
 
 
 def cross_entropy_with_grad(
@@ -91,29 +130,48 @@ def cross_entropy_with_grad(
     targets: ArrayLike,
     *,
     axis: int = -1,
+    weight: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
     ignore_index: int = -100,
+    label_smoothing: float = 0.0,
+    focal_gamma: float = 0.0,
+    z_loss: float = 0.0,
+    softcap: float | None = None,
+    logit_scale: float = 1.0,
     reduction: Reduction = "mean",
     normalizer: float | None = None,
     loss_out: NDArray[Any] | None = None,
     lse_out: NDArray[Any] | None = None,
+    rank_out: NDArray[Any] | None = None,
+    entropy_out: NDArray[Any] | None = None,
     grad_out: NDArray[Any] | None = None,
+    hess_out: NDArray[Any] | None = None,
+    targets_grad_out: NDArray[Any] | None = None,
 ) -> tuple[Loss, NDArray[Any]]:
     """Softmax cross-entropy and its gradient with respect to the logits, in one pass over memory.
 
-    The loss is that of `cross_entropy`, whose arguments these are. The gradient of the mean is
+    The loss is that of `cross_entropy`, whose arguments these are. The gradient of a row's loss is
 
-        grad_ij = (softmax(z_i)_j − [j = y_i]) / divisor
+        s·[C·(p_j − [j = y]) + (Σ_k m_k)·p_j − m_j + 2·z_loss·lse·p_j]·du_j/dz_j
 
-    with the number of rows kept, or `normalizer`, as divisor (Bishop, Pattern Recognition and Machine
-    Learning, 2006, equation 4.109); for "sum" and "none" it is that of the sum. Ignored rows, and
-    classes whose logit is −inf, have exactly 0; rows whose loss is NaN, or that hold +inf, have NaN.
+    with C = (1−e)·w_y·(q^g + g·q^(g−1)·p_y·(lse − u_y)), q = 1 − p_y and g = focal_gamma: without options
+    p_j − [j = y] (Bishop, Pattern Recognition and Machine Learning, 2006, equation 4.109). It is divided
+    as the loss is; for "none" it is that of the sum. Rows that are not read, and classes whose logit is
+    −inf and whose mass is 0, have exactly 0; other classes of rows that hold NaN or +inf have NaN, but
+    softcap makes a finite logit of +inf.
 
     Parameters
     ----------
     grad_out
-        Where to store the gradient: an array of the logits' shape and dtype that either is the logits,
-        which the gradient then overwrites, or does not overlap them. Without it the logits are only
-        read, and the gradient is a new array.
+        Where to store the gradient: an array of the logits' shape and dtype, or float32 for half types,
+        that either is the logits, which the gradient then overwrites, or does not overlap them. Without
+        it the logits are only read, and the gradient is a new array.
+    hess_out
+        Where to store the diagonal of the Hessian, which boosting takes: p_j·(1 − p_j), scaled as the
+        gradient is. An array as `grad_out`, apart from all others. Not with focal_gamma or softcap.
+    targets_grad_out
+        Where to store the gradient with respect to soft targets, s·w_j·(1−e)·(lse − u_j), divided as the
+        loss is: an array of their shape and dtype that is the targets or does not overlap them.
 
     Returns
     -------
@@ -129,27 +187,69 @@ def cross_entropy_with_grad(
     --------
     >>> import numpy as np
     >>> logits = np.array([[1.0, 2.0, 0.5]])
-    >>> loss, grad = cross_entropy_with_grad(logits, [1], grad_out=logits)
-    >>> round(loss, 4), grad.round(2)
-    (0.4644, array([[ 0.23, -0.37,  0.14]]))
+    >>> hess = np.empty_like(logits)
+    >>> loss, grad = cross_entropy_with_grad(logits, [1], grad_out=logits, hess_out=hess)
+    >>> round(loss, 4), grad.round(2), hess.round(2)
+    (0.4644, array([[ 0.23, -0.37,  0.14]]), array([[0.18, 0.23, 0.12]]))
     >>> grad is logits
     True
     """
     z = _validation.float_array("logits", logits)
-    rows, y, ignore_index, divisor = _validation.check_cross_entropy(
-        z, targets, axis, ignore_index, reduction, normalizer, loss_out, lse_out
-    )
     grad = _validation.output_like("grad_out", grad_out, "logits", z)
-    if grad_out is not None:
-        _validation.check_apart("grad_out", grad, "targets", targets)
-        if loss_out is not None:
-            _validation.check_apart("grad_out", grad, "loss_out", loss_out)
-        if lse_out is not None:
-            _validation.check_apart("grad_out", grad, "lse_out", lse_out)
-    grad_rows = grad if rows is z else _validation.classes_last(grad, axis)
-    loss, bad = _dispatch.cross_entropy(
-        rows, y, ignore_index, divisor, reduction, loss_out, lse_out, grad_rows
+    # fmt: off
+    given = (
+        weight, sample_weight, label_smoothing, focal_gamma, z_loss, softcap, logit_scale,
+        rank_out, entropy_out, hess_out, targets_grad_out,
     )
-    if bad >= 0:
-        _validation.raise_bad_target(targets, bad, rows.shape[-1], ignore_index)
+    # fmt: on
+    loss = _solve(
+        z, targets, axis, ignore_index, reduction, normalizer, loss_out, lse_out, grad, grad_out, given
+    )
     return loss, grad
+
+
+def _solve(
+    logits: NDArray[Any],
+    targets: ArrayLike,
+    axis: int,
+    ignore_index: int,
+    reduction: Reduction,
+    normalizer: float | None,
+    loss_out: NDArray[Any] | None,
+    lse_out: NDArray[Any] | None,
+    grad: NDArray[Any] | None,
+    grad_out: NDArray[Any] | None,
+    given: tuple[Any, ...],
+) -> Loss:
+    """Both functions, from checked logits. `grad` is `grad_out` or new; `given` are the options."""
+    z = _validation.classes_last(logits, axis)
+    shape = z.shape[:-1]
+    ignored = _validation.check_ignore_index(ignore_index)
+    divisor = _validation.check_reduction(reduction, normalizer)
+    y, soft_targets = _validation.check_targets(targets, logits, shape)
+    options = _options.PLAIN
+    if soft_targets is not None or not _options.are_off(*given):
+        options = _options.check_options(logits, soft_targets, axis, ignored, _options.Given(*given))
+    if options is not _options.PLAIN or loss_out is not None or lse_out is not None:
+        _options.check_outputs(logits, targets, shape, loss_out, lse_out, grad_out, _options.Given(*given))
+    elif grad_out is not None:
+        _validation.check_apart("grad_out", grad_out, "targets", targets)
+
+    row_losses = None if reduction != "none" and loss_out is None else np.empty(shape, np.float64)
+    lse = None if lse_out is None else np.empty(shape, np.float64)
+    grad_rows = grad if z is logits or grad is None else _validation.classes_last(grad, axis)
+    loss, bad = _dispatch.cross_entropy(z, y, ignored, divisor, options, row_losses, lse, grad_rows)
+    if bad >= 0:
+        _validation.raise_bad_target(targets, bad, z.shape[-1], ignored)
+    if row_losses is None and lse is None and options is _options.PLAIN:
+        return loss
+    *_, rank_out, entropy_out, _, _ = given
+    rows = ((loss_out, row_losses), (lse_out, lse), (rank_out, options.rank), (entropy_out, options.entropy))
+    for out, values in rows:
+        if out is not None and values is not None:
+            out[...] = values.reshape(shape)
+    if row_losses is None or reduction != "none":
+        return loss
+    if loss_out is not None:
+        return loss_out
+    return row_losses.astype(_validation.row_dtype(logits.dtype), copy=False)

@@ -1,5 +1,7 @@
 """Every bad argument is refused with a message that names it, before anything is written."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -13,10 +15,11 @@ READ_ONLY.flags.writeable = False
 CASES = {
     "integer logits": (
         TypeError,
-        r"logits must be float32 or float64.*int64",
+        r"logits must be float32, float64, float16 or bfloat16.*int64",
         {"logits": LOGITS.astype(int)},
     ),
-    "half logits": (TypeError, r"logits must be .* got float16", {"logits": LOGITS.astype(np.float16)}),
+    "extended logits": (TypeError, r"logits must be .* got", {"logits": LOGITS.astype(np.longdouble)}),
+    "foreign half logits": (TypeError, r"logits must be .* got >f2", {"logits": LOGITS.astype(">f2")}),
     "foreign byte order": (
         TypeError,
         r"logits must be .* native byte order",
@@ -26,14 +29,24 @@ CASES = {
     "masked logits": (TypeError, r"logits .* masked", {"logits": np.ma.masked_less(LOGITS, 3)}),
     "ragged logits": (ValueError, r"logits must be an array", {"logits": [[1.0], [1.0, 2.0]]}),
     "scalar logits": (ValueError, r"logits must have at least one axis", {"logits": 1.0, "targets": 0}),
-    "float targets": (TypeError, r"targets must be integers, got float64", {"targets": TARGETS * 1.0}),
-    "boolean targets": (TypeError, r"targets must be integers, got bool", {"targets": TARGETS > 0}),
+    "float targets by class": (
+        ValueError,
+        r"targets that are floats are probabilities.*\(3, 4\); got \(3,\)",
+        {"targets": TARGETS * 1.0},
+    ),
+    "targets of a float too long": (
+        TypeError,
+        r"targets must be integers, or floats as logits are; got",
+        {"targets": TARGETS.astype(">f4")},
+    ),
+    "boolean targets": (TypeError, r"targets must be integers.*got bool", {"targets": TARGETS > 0}),
+    "masked targets": (TypeError, r"targets .* masked", {"targets": np.ma.masked_less(TARGETS, 1)}),
     "too few targets": (ValueError, r"targets must have shape \(3,\).*got \(2,\)", {"targets": TARGETS[:2]}),
     "targets with an axis too many": (ValueError, r"targets must have shape", {"targets": TARGETS[:, None]}),
     "targets for an unbatched row": (
         ValueError,
         r"targets must have shape \(\).*got \(1,\)",
-        {"logits": LOGITS[0], "targets": [1]},
+        {"logits": LOGITS[0], "targets": [1], "grad_out": None},
     ),
     "target too large": (
         IndexError,
@@ -103,6 +116,132 @@ CASES = {
 }
 
 
+SOFT = np.full((3, 4), 0.25)
+FLOAT_OPTIONS = ["label_smoothing", "focal_gamma", "z_loss", "softcap", "logit_scale"]
+OPTION_CASES = {
+    **{
+        f"{name} {value!r}": (TypeError, rf"{name} must be a real number", {name: value})
+        for name in FLOAT_OPTIONS
+        for value in ("1", 1j, np.ones(2), True)
+    },
+    **{
+        f"{name} {value}": (ValueError, rf"{name} must be", {name: value})
+        for name in FLOAT_OPTIONS
+        for value in (-0.5, np.nan, np.inf, -np.inf)
+    },
+    "label_smoothing above 1": (
+        ValueError,
+        r"label_smoothing must be from 0 to 1, got 1.01",
+        {"label_smoothing": 1.01},
+    ),
+    "softcap zero": (ValueError, r"softcap must be positive, got 0", {"softcap": 0}),
+    "logit_scale zero": (ValueError, r"logit_scale must be positive, got 0", {"logit_scale": 0.0}),
+    "logit_scale None": (TypeError, r"logit_scale must be a real number, got None", {"logit_scale": None}),
+    "weight too short": (ValueError, r"weight must have shape \(4,\), got \(3,\)", {"weight": [1, 1, 1]}),
+    "weight a number": (ValueError, r"weight must have shape \(4,\), got \(\)", {"weight": 1.0}),
+    "weight negative": (
+        ValueError,
+        r"weight must be finite and at least 0, got -1.0 at flat index 2",
+        {"weight": [1, 1, -1, 1]},
+    ),
+    "weight NaN": (ValueError, r"weight must be finite.*got nan", {"weight": [1, np.nan, 1, 1]}),
+    "weight infinite": (ValueError, r"weight must be finite.*got inf", {"weight": [1, np.inf, 1, 1]}),
+    "weight complex": (TypeError, r"weight must be real numbers, got complex", {"weight": [1j] * 4}),
+    "weight boolean": (TypeError, r"weight must be real numbers, got bool", {"weight": [True] * 4}),
+    "weight masked": (TypeError, r"weight .* masked", {"weight": np.ma.ones(4)}),
+    "weight ragged": (ValueError, r"weight must be an array", {"weight": [[1], [1, 2]]}),
+    "sample_weight of the logits' shape": (
+        ValueError,
+        r"sample_weight must have shape \(3,\), got \(3, 4\)",
+        {"sample_weight": LOGITS},
+    ),
+    "sample_weight negative": (
+        ValueError,
+        r"sample_weight must be finite and at least 0, got -2.0 at",
+        {"sample_weight": [0, 1, -2]},
+    ),
+    "sample_weight of strings": (TypeError, r"sample_weight must be real", {"sample_weight": ["1"] * 3}),
+    "rank_out of floats": (TypeError, r"rank_out must be int64", {"rank_out": np.zeros(3)}),
+    "rank_out of another shape": (
+        ValueError,
+        r"rank_out must have shape",
+        {"rank_out": np.zeros(4, np.int64)},
+    ),
+    "entropy_out of another dtype": (
+        TypeError,
+        r"entropy_out must be float64",
+        {"entropy_out": np.zeros(3, np.float32)},
+    ),
+    "entropy_out a list": (TypeError, r"entropy_out must be a plain", {"entropy_out": [0.0] * 3}),
+    "lse_out of another shape": (ValueError, r"lse_out must have shape", {"lse_out": np.zeros(4)}),
+    "hess_out of another dtype": (
+        TypeError,
+        r"hess_out must be float64",
+        {"hess_out": np.zeros((3, 4), np.float32)},
+    ),
+    "hess_out of another shape": (ValueError, r"hess_out must have shape", {"hess_out": np.zeros((4, 3))}),
+    "hess_out read-only": (ValueError, r"hess_out must be writeable", {"hess_out": READ_ONLY}),
+    "hess_out the logits": (ValueError, r"hess_out must not overlap logits", {"hess_out": LOGITS}),
+    "hess_out with focal_gamma": (
+        ValueError,
+        r"hess_out.*focal_gamma",
+        {"hess_out": np.zeros((3, 4)), "focal_gamma": 1},
+    ),
+    "hess_out with softcap": (
+        ValueError,
+        r"hess_out.*softcap",
+        {"hess_out": np.zeros((3, 4)), "softcap": 1},
+    ),
+    "targets_grad_out with classes": (
+        ValueError,
+        r"targets_grad_out needs targets that are floats",
+        {"targets_grad_out": np.zeros((3, 4))},
+    ),
+    "targets_grad_out of another dtype": (
+        TypeError,
+        r"targets_grad_out must be float64",
+        {"targets": SOFT, "targets_grad_out": np.zeros((3, 4), np.float32)},
+    ),
+    "targets_grad_out beside the targets": (
+        ValueError,
+        r"targets_grad_out must be targets itself or not overlap",
+        {"targets": SOFT, "targets_grad_out": SOFT[::-1]},
+    ),
+    "focal_gamma with soft targets": (
+        ValueError,
+        r"focal_gamma needs targets that are integers",
+        {"targets": SOFT, "focal_gamma": 1},
+    ),
+    "rank_out with soft targets": (
+        ValueError,
+        r"rank_out needs targets that are integers",
+        {"targets": SOFT, "rank_out": np.zeros(3, np.int64)},
+    ),
+    "ignore_index with soft targets": (
+        ValueError,
+        r"ignore_index needs targets that are integers",
+        {"targets": SOFT, "ignore_index": 0},
+    ),
+    "soft targets of another shape": (
+        ValueError,
+        r"targets that are floats.*\(3, 4\); got \(4, 3\)",
+        {"targets": SOFT.T},
+    ),
+    "normalizer boolean": (TypeError, r"normalizer must be a real number", {"normalizer": True}),
+    "normalizer with none": (
+        ValueError,
+        r"normalizer divides the mean",
+        {"normalizer": 2, "reduction": "none"},
+    ),
+    "bad target with options": (
+        IndexError,
+        r"targets\[1\] is 4",
+        {"targets": [0, 4, 9], "weight": np.ones(4), "softcap": 3.0},
+    ),
+}
+CASES |= OPTION_CASES
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_bad_arguments_are_refused_and_nothing_is_written(name):
     error, message, changed = CASES[name]
@@ -132,12 +271,45 @@ def test_outputs_may_not_overlap_the_targets():
     assert not logits.any()
 
 
-def test_outputs_may_not_overlap_each_other():
-    buffer = np.zeros(6)
-    with pytest.raises(ValueError, match="lse_out must not overlap loss_out"):
-        fastxent.cross_entropy(LOGITS, TARGETS, loss_out=buffer[:3], lse_out=buffer[2:5])
-    with pytest.raises(ValueError, match="lse_out must not overlap loss_out"):
-        fastxent.cross_entropy(LOGITS, TARGETS, loss_out=buffer[:3], lse_out=buffer[:3])
+def overlapping():
+    """Element 3 of one stretch of memory, in every argument that is an array."""
+    integers = np.zeros(20, np.int64)
+    floats = integers.view(np.float64)
+    return {
+        "logits": floats[:12].reshape(3, 4),
+        "targets": integers[2:5],
+        "weight": floats[:4],
+        "sample_weight": floats[3:6],
+        "loss_out": floats[1:4],
+        "lse_out": floats[2:5],
+        "rank_out": integers[3:6],
+        "entropy_out": floats[1:4],
+        "grad_out": floats[1:13].reshape(3, 4),
+        "hess_out": floats[:12].reshape(3, 4),
+        "targets_grad_out": floats[3:15].reshape(3, 4),
+    }
+
+
+OVERLAPS = [
+    (name, other)
+    for name, other in itertools.combinations(overlapping(), 2)
+    if other.endswith("_out") and (name, other) != ("rank_out", "targets_grad_out")
+]
+
+
+@pytest.mark.parametrize(("name", "other"), OVERLAPS)
+def test_no_output_may_overlap_another_argument(name, other):
+    shared = overlapping()
+    soft = other == "targets_grad_out"
+    if soft:
+        shared["targets"] = shared["logits"]
+    arguments = {"logits": LOGITS.copy(), "targets": SOFT.copy() if soft else TARGETS.copy()}
+    arguments |= {name: shared[name], other: shared[other]}
+    before = {key: value.copy() for key, value in arguments.items()}
+    with pytest.raises(ValueError, match=rf"({name}|{other}) must .*overlap ({name}|{other}|it) in memory"):
+        fastxent.cross_entropy_with_grad(**arguments)
+    for key, value in arguments.items():
+        np.testing.assert_array_equal(value, before[key])
 
 
 def test_an_array_like_is_as_good_as_an_array():

@@ -7,6 +7,7 @@ import pytest
 
 import fastxent
 from fastxent import reference
+from tests.tolerances import eps, sum_is_one
 
 pytestmark = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
@@ -16,6 +17,14 @@ SCORES = [0.0, 10.0, 15.0, 18.0, 20.0]
 def batch(dtype, n_rows=6, n_classes=5):
     rng = np.random.default_rng(0)
     return rng.normal(size=(n_rows, n_classes)).astype(dtype), rng.integers(0, n_classes, n_rows)
+
+
+def soft_batch(dtype):
+    """Logits, and distributions over their classes, one of them one-hot."""
+    logits, targets = batch(dtype)
+    distributions = fastxent.softmax(logits[::-1] * 2)
+    distributions[0] = np.arange(logits.shape[1]) == targets[0]
+    return logits, distributions
 
 
 def test_01_softmax_of_five_scores(dtype):
@@ -78,6 +87,19 @@ def test_08_softmax_derivative_is_the_jacobian(dtype):
     assert result.sum() == pytest.approx(0, abs=1e-6)
 
 
+def test_09_gradient_for_any_target_vector_is_p_times_its_sum_less_itself(dtype):
+    logits, distributions = soft_batch(dtype)
+    p, n_rows = fastxent.softmax(logits), len(logits)
+    factors = np.array([0.5, 1, 2, 3, 0], dtype)
+    for y, first_term in (
+        (distributions * factors, p * (distributions @ factors)[:, None]),
+        (distributions, p),
+    ):
+        loss, grad = fastxent.cross_entropy_with_grad(logits, y)
+        np.testing.assert_allclose(grad, (first_term - y) / n_rows, rtol=0, atol=4 * eps(dtype))
+        assert loss == pytest.approx(-(y * np.log(p)).sum() / n_rows, rel=1e-6)
+
+
 def test_10_perfect_classification_has_no_gradient(dtype):
     logits = np.array([[-np.inf, 3.0, -np.inf]], dtype)
     loss, grad = fastxent.cross_entropy_with_grad(logits, [1])
@@ -96,6 +118,24 @@ def test_11_exactly_zero_and_exactly_infinity_are_reached(dtype):
     assert fastxent.cross_entropy(logits, 1) == math.inf
 
 
+def test_12_one_hot_targets_and_their_argmax_are_the_same(dtype):
+    logits, targets = batch(dtype)
+    one_hot = np.eye(logits.shape[1], dtype=dtype)[targets]
+    loss, grad = fastxent.cross_entropy_with_grad(logits, one_hot)
+    expected, expected_grad = fastxent.cross_entropy_with_grad(logits, one_hot.argmax(axis=1))
+    assert loss == pytest.approx(expected, rel=eps(dtype))
+    np.testing.assert_allclose(grad, expected_grad, rtol=0, atol=eps(dtype))
+
+
+def test_13_log_loss_of_probabilities(dtype):
+    y_true = [1, 2]
+    probs = np.array([[0.05, 0.95, 0], [0.1, 0.8, 0.1]], dtype)
+    losses = fastxent.log_loss(probs, y_true, reduction="none")
+    assert losses.dtype == dtype
+    assert losses.tolist() == pytest.approx([0.05129, 2.30259], abs=5e-6)
+    assert fastxent.log_loss(probs, y_true) == pytest.approx(1.17694, abs=5e-6)
+
+
 def test_14_log_sum_exp_less_the_target_is_the_loss_at_any_offset(dtype):
     logits, targets = batch(dtype)
     for offset in (0, -700, 700, 3e4):
@@ -107,10 +147,40 @@ def test_14_log_sum_exp_less_the_target_is_the_loss_at_any_offset(dtype):
         np.testing.assert_allclose(loss, expected, atol=tolerance)
 
 
+def test_15_divergence_is_cross_entropy_less_entropy(dtype):
+    logits, p = soft_batch(dtype)
+    entropies = fastxent.entropy(p)
+    assert entropies[0] == 0
+    np.testing.assert_allclose(entropies[1:], -(p[1:] * np.log(p[1:])).sum(axis=1), rtol=1e-6)
+    losses = fastxent.kl_divergence(logits, p, reduction="none")
+    difference = fastxent.cross_entropy_with_grad(logits, p)[0] - entropies.mean()
+    assert losses.mean() == pytest.approx(difference, rel=1e-6)
+    assert (losses > 0).all()
+    itself = fastxent.kl_divergence(logits, fastxent.softmax(logits), reduction="none")
+    np.testing.assert_allclose(itself, 0, atol=sum_is_one(dtype))
+
+
+def test_16_binary_cross_entropy_where_the_textbook_formula_overflows(dtype):
+    z = np.array([-1e4, 1e4, -1e4, 1e4, -3, -0.5, 0, 0.5, 3], dtype)
+    y = np.array([0, 0, 1, 1, 1, 0.25, 0.5, 1, 0], dtype)
+    losses = fastxent.binary_cross_entropy(z, y, reduction="none")
+    expected = np.maximum(z, 0) - z * y + np.log(1 + np.exp(-np.abs(z)))
+    np.testing.assert_allclose(losses, expected, rtol=1e-6)
+    assert losses[:4].tolist() == [0, 1e4, 1e4, 0]
+    with np.errstate(all="ignore"):
+        sigma = 1 / (1 + np.exp(-z))
+        textbook = -(y * np.log(sigma) + (1 - y) * np.log(1 - sigma))
+    assert not np.isfinite(textbook[:4]).any()
+    np.testing.assert_allclose(losses[4:], textbook[4:], rtol=1e-6)
+
+
 def test_17_sigmoid_is_the_softmax_of_two_classes(dtype):
     z = np.linspace(-30, 30, 61).astype(dtype)
     two = np.stack([z, np.zeros_like(z)], axis=1)
     np.testing.assert_allclose(fastxent.sigmoid(z), fastxent.softmax(two)[:, 0], rtol=1e-6)
+    y = np.arange(61) % 3 % 2
+    losses = fastxent.cross_entropy(two, 1 - y, reduction="none")
+    np.testing.assert_allclose(fastxent.binary_cross_entropy(z, y, reduction="none"), losses, rtol=1e-6)
 
 
 def test_18_per_position_classification_on_axis_1(dtype):
@@ -121,6 +191,10 @@ def test_18_per_position_classification_on_axis_1(dtype):
     losses = fastxent.cross_entropy(logits, targets, axis=1, reduction="none")
     assert losses.shape == targets.shape
     assert not losses[0, 0].any()
-    expected = reference.cross_entropy(logits.astype(np.float64), targets, axis=1)
-    assert fastxent.cross_entropy(logits, targets, axis=1) == pytest.approx(expected, rel=1e-6)
-    assert losses.sum() / 25 == pytest.approx(expected, rel=1e-5)
+    log_p = reference.log_softmax(logits.astype(np.float64), axis=1)
+    kept = [-log_p[n, y, i, j] for (n, i, j), y in np.ndenumerate(targets) if y != -100]
+    assert len(kept) == 25
+    np.testing.assert_allclose(losses[targets != -100], kept, rtol=1e-6)
+    total = fastxent.cross_entropy(logits, targets, axis=1, reduction="sum")
+    assert total == pytest.approx(sum(kept), rel=1e-6)
+    assert fastxent.cross_entropy(logits, targets, axis=1) == pytest.approx(sum(kept) / 25, rel=1e-6)

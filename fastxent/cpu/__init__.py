@@ -1,22 +1,28 @@
 """The CPU kernels: each takes checked arrays, computes, and neither validates nor raises."""
 
 from .activation_rows import logsumexp_rows, softmax_grad_rows, softmax_rows
+from .binary_blocks import binary_cross_entropy_blocks, cyclic, first_bad_target_blocks
 from .compile import Kernel
-from .loss_lanes import MAX_CLASSES, cross_entropy_lanes
+from .loss_lanes import MAX_CLASSES, cross_entropy_columns, cross_entropy_lanes
 from .loss_rows import cross_entropy_rows
+from .options import PLAIN, Options
+from .probability_rows import log_loss_rows
 from .sigmoid_blocks import sigmoid_blocks
-from .targets import count_kept
-from .total import total_of
 
 __all__ = [
     "MAX_CLASSES",
+    "PLAIN",
     "Kernel",
-    "count_kept",
+    "Options",
+    "binary_cross_entropy_blocks",
+    "cross_entropy_columns",
     "cross_entropy_lanes",
     "cross_entropy_rows",
+    "cyclic",
+    "first_bad_target_blocks",
+    "log_loss_rows",
     "logsumexp_rows",
     "sigmoid_blocks",
     "softmax_grad_rows",
     "softmax_rows",
-    "total_of",
 ]

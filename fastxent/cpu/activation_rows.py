@@ -12,8 +12,6 @@ from ..simd import (
     load,
     load_masked,
     maximum,
-    narrow,
-    pointer,
     reduce_max,
     reduce_sum,
     store,
@@ -22,101 +20,113 @@ from ..simd import (
     widen,
 )
 from .compile import inline, kernel
+from .derivatives import parts
 from .likelihood import likelihood, probability_scale
-from .row import full_vectors_end, n_blocks, rows_in_chunk, scale_row, sum_exp
+from .options import PLAIN
+from .row import Row, full_vectors_end, n_blocks, rows_in_chunk, scale_row, sum_exp
+from .shape import n_classes_of, n_rows_of
 from .shift import shifted_exp
-from .strided import pack_row, row_is_strided, unpack_row
+from .strided import (
+    address,
+    exps_row,
+    packed_row,
+    put_or_none,
+    row_at,
+    scratch_exps,
+    to_read,
+    to_write,
+    written,
+)
+from .targets import NO_CLASS
 
-NO_CLASS = -1
+
+@inline
+def plain_row(z, n_classes):
+    return Row(z, n_classes, NO_CLASS, math.nan, math.nan, None, None)
+
+
+@inline
+def softmax_row(logits, out, exps, shifts):
+    z, p = to_read(logits), to_write(out)
+    exps = exps_row(p, exps)
+    sums = sum_exp(plain_row(z, logits.n_classes), exps, None, shifts, PLAIN)
+    scale_row(exps, logits.n_classes, probability_scale(sums.others), shifts, sums.shift, p)
+    written(out)
 
 
 @inline
 def softmax_chunk(logits, out, rows):
-    n_classes = logits.shape[1]
-    strided = row_is_strided(logits) or row_is_strided(out)
-    packed = np.empty(n_classes if strided else 0, logits.dtype)
+    packed, packed_out, exps = packed_row(logits), packed_row(out), scratch_exps(out)
     shifts = np.empty((n_blocks(logits), 2))
     for i in range(rows[0], rows[1]):
-        if strided:
-            pack_row(logits, i, packed)
-        z = pointer(packed, 0) if strided else pointer(logits, i)
-        p = z if strided else pointer(out, i)
-        total, shift, _ = sum_exp(z, n_classes, NO_CLASS, p, shifts)
-        scale_row(p, n_classes, probability_scale(total), shifts, shift)
-        if strided:
-            unpack_row(packed, out, i)
+        softmax_row(row_at(logits, i, packed), row_at(out, i, packed_out), address(exps), address(shifts))
 
 
 @kernel("out")
 def softmax_rows(logits, out):
-    n_rows, n_classes = logits.shape
-    step = rows_in_chunk(n_classes)
+    n_rows, step = n_rows_of(logits), rows_in_chunk(n_classes_of(logits))
     for chunk in prange((n_rows + step - 1) // step):
         start = np.int64(chunk) * step
         softmax_chunk(logits, out, (start, min(start + step, n_rows)))
 
 
 @inline
-def minus(x, high, low):
+def minus(x, number):
     """x less a float64 in two parts of x's dtype."""
-    return (x - high) - low
+    return (x - number.high) - number.low
 
 
 @inline
 def subtract_from_row(z, n_classes, number, out):
     """out = z − number, for a float64 number."""
-    high = narrow(number, z)
-    low = narrow(number - widen(high), z)
+    number_parts = parts(number, z)
     full = full_vectors_end(z, 0, n_classes)
     for j in range(0, full, lanes_of(z)):
-        store(out, j, minus(load(z, j), high, low))
+        store(out, j, minus(load(z, j), number_parts))
     if full < n_classes:
         inside = first_lanes(n_classes - full, z)
-        store_masked(out, full, minus(load_masked(z, full, inside, 0.0), high, low), inside)
+        store_masked(out, full, minus(load_masked(z, full, inside, 0.0), number_parts), inside)
 
 
 @inline
 def logsumexp_row(z, n_classes):
     """Log-sum-exp as the likelihood of the largest class, whose exponential is then taken in float64."""
-    total, shift, row_max = sum_exp(z, n_classes, NO_CLASS, None, None)
-    largest = widen(reduce_max(shifted_exp(broadcast(row_max, z), shift)))
-    others = where(row_max < math.inf, maximum(0.0, total - largest), total)
-    return likelihood(others, row_max, shift).lse
+    sums = sum_exp(plain_row(z, n_classes), None, None, None, PLAIN)
+    largest = widen(reduce_max(shifted_exp(broadcast(sums.top, z), sums.shift)))
+    others = where(sums.top < math.inf, maximum(0.0, sums.others - largest), sums.others)
+    return likelihood(others, sums.top, sums.shift).lse
+
+
+@inline
+def log_softmax_row(logits, lse, i, out):
+    z = to_read(logits)
+    row_lse = logsumexp_row(z, logits.n_classes)
+    put_or_none(lse, i, row_lse)
+    if out is not None:
+        subtract_from_row(z, logits.n_classes, row_lse, to_write(out))
+        written(out)
 
 
 @inline
 def logsumexp_chunk(logits, lse, out, rows):
-    n_classes = logits.shape[1]
-    strided = row_is_strided(logits)
-    if out is not None:
-        strided = strided or row_is_strided(out)
-    packed = np.empty(n_classes if strided else 0, logits.dtype)
+    packed, packed_out = packed_row(logits), packed_row(out)
     for i in range(rows[0], rows[1]):
-        if strided:
-            pack_row(logits, i, packed)
-        z = pointer(packed, 0) if strided else pointer(logits, i)
-        row_lse = logsumexp_row(z, n_classes)
-        if lse is not None:
-            lse[i] = row_lse
-        if out is not None:
-            subtract_from_row(z, n_classes, row_lse, z if strided else pointer(out, i))
-            if strided:
-                unpack_row(packed, out, i)
+        log_softmax_row(row_at(logits, i, packed), address(lse), i, row_at(out, i, packed_out))
 
 
 @kernel("lse", "out")
 def logsumexp_rows(logits, lse, out):
     """Log-sum-exp of each row in lse; the logits less that, log-softmax, in out. Either may be None."""
-    n_rows, n_classes = logits.shape
-    step = rows_in_chunk(n_classes)
+    n_rows, step = n_rows_of(logits), rows_in_chunk(n_classes_of(logits))
     for chunk in prange((n_rows + step - 1) // step):
         start = np.int64(chunk) * step
         logsumexp_chunk(logits, lse, out, (start, min(start + step, n_rows)))
 
 
 @inline
-def softmax_grad_row(p, grad, n_classes, out):
+def softmax_grad_row(probs, grad, result):
     """out = p·(grad − Σ p·grad), the sum in float64."""
+    p, grad, out, n_classes = to_read(probs), to_read(grad), to_write(result), probs.n_classes
     lanes = lanes_of(p)
     full = full_vectors_end(p, 0, n_classes)
     inside = first_lanes(n_classes - full, p)
@@ -125,35 +135,27 @@ def softmax_grad_row(p, grad, n_classes, out):
         dots += widen(load(p, j)) * widen(load(grad, j))
     if full < n_classes:
         dots += widen(load_masked(p, full, inside, 0.0)) * widen(load_masked(grad, full, inside, 0.0))
-    dot = reduce_sum(dots)
-    high = narrow(dot, p)
-    low = narrow(dot - widen(high), p)
+    dot = parts(reduce_sum(dots), p)
     for j in range(0, full, lanes):
-        store(out, j, load(p, j) * minus(load(grad, j), high, low))
+        store(out, j, load(p, j) * minus(load(grad, j), dot))
     if full < n_classes:
-        centred = minus(load_masked(grad, full, inside, 0.0), high, low)
+        centred = minus(load_masked(grad, full, inside, 0.0), dot)
         store_masked(out, full, load_masked(p, full, inside, 0.0) * centred, inside)
+    written(result)
 
 
 @inline
 def softmax_grad_chunk(probs, grad, out, rows):
-    n_classes = probs.shape[1]
-    strided = row_is_strided(probs) or row_is_strided(grad) or row_is_strided(out)
-    packed = np.empty((2, n_classes if strided else 0), probs.dtype)
+    packed_probs, packed_grad, packed_out = packed_row(probs), packed_row(grad), packed_row(out)
     for i in range(rows[0], rows[1]):
-        if strided:
-            pack_row(probs, i, packed[0])
-            pack_row(grad, i, packed[1])
-            softmax_grad_row(pointer(packed, 0), pointer(packed, 1), n_classes, pointer(packed, 0))
-            unpack_row(packed[0], out, i)
-        else:
-            softmax_grad_row(pointer(probs, i), pointer(grad, i), n_classes, pointer(out, i))
+        softmax_grad_row(
+            row_at(probs, i, packed_probs), row_at(grad, i, packed_grad), row_at(out, i, packed_out)
+        )
 
 
 @kernel("out")
 def softmax_grad_rows(probs, grad, out):
-    n_rows, n_classes = probs.shape
-    step = rows_in_chunk(n_classes)
+    n_rows, step = n_rows_of(probs), rows_in_chunk(n_classes_of(probs))
     for chunk in prange((n_rows + step - 1) // step):
         start = np.int64(chunk) * step
         softmax_grad_chunk(probs, grad, out, (start, min(start + step, n_rows)))

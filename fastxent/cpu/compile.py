@@ -9,15 +9,63 @@ import hashlib
 import inspect
 import threading
 from collections.abc import Callable
-from functools import cache
+from functools import cache, wraps
 from pathlib import Path
 from types import FunctionType
 from typing import Any
 
 import numpy as np
-from numba import from_dtype, njit, types
+from numba import njit, types
+from numba.extending import overload
 
-inline = njit(forceinline=True, error_model="numpy", fastmath=False)
+from ..simd import storage_type
+
+Variant = tuple[Any, ...]
+
+# A function that is only inlined needs no entries from outside, which take a third of its compile time.
+_INLINE: Any = {
+    "forceinline": True,
+    "error_model": "numpy",
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+}
+inline = njit(fastmath=False, **_INLINE)
+
+
+def specialised(choose: Callable[..., Any]) -> Callable[..., Any]:
+    """A function for kernels that is chosen, when they are compiled, by which arguments are None.
+
+    `choose` gets the types of the arguments, None for None, and returns the function to compile. A plain
+    `if x is None` would leave both branches in the typing of its result.
+    """
+
+    @wraps(choose)
+    def function(*arguments: Any) -> Any:
+        raise NotImplementedError("for use in kernels")
+
+    @wraps(choose)
+    def choose_by_types(*argument_types: types.Type) -> Callable[..., Any]:
+        return choose(*(None if isinstance(t, types.NoneType) else t for t in argument_types))
+
+    overload(function, jit_options=_INLINE)(choose_by_types)
+    return function
+
+
+def or_none(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function for kernels, inlined; None where its first argument is None."""
+
+    def nothing(*arguments: Any) -> None:
+        return None
+
+    @wraps(function)
+    def stub(*arguments: Any) -> Any:
+        raise NotImplementedError("for use in kernels")
+
+    def choose(*argument_types: types.Type) -> Callable[..., Any]:
+        return nothing if isinstance(argument_types[0], types.NoneType) else function
+
+    overload(stub, strict=False, jit_options=_INLINE)(choose)
+    return stub
 
 
 @cache
@@ -33,9 +81,12 @@ def _source_digest() -> str:
 
 
 class Kernel:
-    """A batch loop over `prange`, compiled serial or parallel, once for each mix of dtypes and Nones.
+    """A batch loop over `prange`, compiled once for each variant of its arguments.
 
-    Every array is passed as one type, whatever its strides, alignment and writeability, so that no
+    A call goes straight to the machine code, past Numba's own dispatch, which takes longer than a small
+    batch and does not know every dtype that a kernel does. In its place stands `variant`: a hashable that
+    starts with whether to run in parallel, and tells apart all mixes of dtypes, numbers of axes and Nones
+    that the caller passes. Strides, alignment and writeability are no part of an array's type, so that no
     caller's layout compiles the loop anew. `outputs` names the arrays that the loop writes.
     """
 
@@ -43,28 +94,34 @@ class Kernel:
         self._loop = loop
         self._outputs = outputs
         self._parameters = tuple(inspect.signature(loop).parameters)
-        self._dispatchers: list[Any] = [None, None]  # serial, parallel
+        self._entries: dict[Variant, Callable[..., Any]] = {}
+        self._dispatchers: dict[bool, Any] = {}
         self._lock = threading.Lock()
         self.__doc__ = loop.__doc__
 
-    def __call__(self, parallel: bool, *arguments: Any) -> Any:
-        try:
-            return self._dispatchers[parallel](*arguments)
-        except TypeError:  # nothing compiled yet, or nothing that takes these arguments
-            return self._compiled(parallel, self._signature(arguments))(*arguments)
+    def __call__(self, variant: Variant, *arguments: Any) -> Any:
+        entry = self._entries.get(variant)
+        if entry is None:
+            entry = self._compiled(variant, arguments)
+        return entry(*arguments)
 
     def dispatcher(self, parallel: bool) -> Any:
         """Numba's dispatcher, for `inspect_asm` and the like; None before the first call."""
-        return self._dispatchers[parallel]
+        return self._dispatchers.get(parallel)
 
-    def _compiled(self, parallel: bool, signature: Any) -> Any:
+    def signature(self, arguments: tuple[Any, ...]) -> tuple[types.Type, ...]:
+        return tuple(map(self._type_of, self._parameters, arguments))
+
+    def _compiled(self, variant: Variant, arguments: tuple[Any, ...]) -> Callable[..., Any]:
+        parallel = variant[0]
+        signature = self.signature(arguments)
         with self._lock:
-            dispatcher = self._dispatchers[parallel] or self._new_dispatcher(parallel)
-            dispatcher.disable_compile(False)
+            if parallel not in self._dispatchers:
+                self._dispatchers[parallel] = self._new_dispatcher(parallel)
+            dispatcher = self._dispatchers[parallel]
             dispatcher.compile(signature)
-            dispatcher.disable_compile()
-            self._dispatchers[parallel] = dispatcher
-            return dispatcher
+            self._entries[variant] = dispatcher.get_overload(signature)
+            return self._entries[variant]
 
     def _new_dispatcher(self, parallel: bool) -> Any:
         # Numba names the cache file after the function, and forgets the compile options there.
@@ -74,15 +131,15 @@ class Kernel:
         loop.__module__ = self._loop.__module__
         return njit(parallel=parallel, nogil=True, fastmath=False, error_model="numpy", cache=True)(loop)
 
-    def _signature(self, arguments: tuple[Any, ...]) -> tuple[types.Type, ...]:
-        return tuple(map(self._type_of, self._parameters, arguments))
-
     def _type_of(self, name: str, argument: Any) -> types.Type:
         if argument is None:
             return types.none
         if isinstance(argument, np.ndarray):
-            dtype, readonly = from_dtype(argument.dtype), name not in self._outputs
-            return types.Array(dtype, argument.ndim, "A", readonly=readonly, aligned=False)
+            readonly = name not in self._outputs
+            return types.Array(storage_type(argument.dtype), argument.ndim, "A", readonly, aligned=False)
+        if isinstance(argument, tuple):
+            fields = map(self._type_of, type(argument)._fields, argument)  # type: ignore[attr-defined]
+            return types.NamedTuple(list(fields), type(argument))
         return types.int64 if isinstance(argument, int) else types.float64
 
 

@@ -1,4 +1,8 @@
-"""Cross-entropy over few classes: one row a lane, so that nothing is ever summed across lanes."""
+"""Cross-entropy with one row a lane, so that nothing is ever summed across lanes.
+
+The quicker way for few classes; and for classes far apart in memory, where the lanes' rows lie side by
+side.
+"""
 
 import math
 
@@ -7,89 +11,220 @@ from numba import prange
 
 from ..simd import (
     broadcast,
+    empty_row,
     first_lanes,
-    gather,
     lanes_of,
-    load,
     load_masked,
     maximum,
     narrow,
     pointer,
-    scatter,
-    stack_array,
     store,
     store_masked,
     to_float,
     where,
     widen,
 )
-from .compile import inline, kernel
-from .likelihood import likelihood
-from .row import scaled
+from .columns import columns_at, read
+from .compile import inline, kernel, specialised
+from .derivatives import factors_for
+from .options import in_addresses, transformed
+from .outcome import outcome_of
+from .row import rows_in_chunk
+from .shape import n_classes_of, n_rows_of
 from .shift import Shift, shift_for, shifted_exp
-from .targets import count
+from .strided import RowOutputs, address, scratch_kept
+from .tally import empty_tally, in_float64, reference_for
+from .targets import survey
+from .tile import Tile, TileSums, derivatives_of_targets, exponentials, weight_of_target, write_derivatives
+from .tile_blocks import finish_blocks, in_memory, memory_for, sum_blocks
 from .total import sum_of
 
 MAX_CLASSES = 64
-"""Up to here a lane a row is the quicker way; the tile of 64 vectors is 4 KiB."""
+"""Up to here a lane a row is the quicker way even for classes side by side."""
 
-TILE_SIZE = MAX_CLASSES * 16
+
+def _sum_tile(memory, tile, targets, options):
+    """The sums over every row; the exponentials stay in the tile."""
+    z = tile.exps
+    row_max, z_y, w_y = broadcast(-math.inf, z), broadcast(0.0, z), widen(broadcast(1.0, z))
+    for j in range(tile.n_classes):
+        column = read(tile.logits, j, tile.kept, z)
+        store(z, j * lanes_of(z), column)
+        row_max = maximum(column, row_max)
+        z_y = where(tile.y == j, column, z_y)
+        w_y = weight_of_target(tile, j, w_y, targets, options.weight)
+    top = transformed(row_max, options.logit_scale, options.softcap)
+    shift, reference = shift_for(top, z), reference_for(top, z)
+    others, tally = widen(broadcast(0.0, z)), empty_tally(z)
+    for j in range(tile.n_classes):
+        e, tally = exponentials(tally, tile, j, z_y, shift, reference, targets, tile.transformed, options)
+        others += widen(e)
+    return TileSums(
+        others,
+        widen(transformed(z_y, options.logit_scale, options.softcap)),
+        w_y,
+        top,
+        widen(shifted_exp(top, shift)),
+        Shift(widen(shift.offset), widen(shift.exponent)),
+        in_float64(tally),
+    )
 
 
 @inline
-def loss_tile(logits, targets, ignore_index, scale, loss, lse, grad, start):
-    """The rows from `start`, as many as there are lanes."""
-    n_rows, n_classes = logits.shape
-    z = pointer(logits, start)
-    lanes = lanes_of(z)
-    inside = first_lanes(n_rows - start, z)
-    target = load_masked(pointer(targets, 0), start, inside, ignore_index)
-    kept = target != ignore_index
-    y = narrow(to_float(target), z)  # classes this small are exact, and compare in fewer instructions
-    tile = stack_array(z, TILE_SIZE)
+def _finish_tile(tile, targets, sums, outcome, grad, hess, targets_grad, row_factor, options):
+    """The derivatives, from the exponentials."""
+    factors = factors_for(outcome, row_factor, 1.0, tile.exps)
+    of_targets = derivatives_of_targets(tile, sums, outcome, row_factor, options)
+    for j in range(tile.n_classes):
+        write_derivatives(tile, j, targets, sums.top, factors, of_targets, grad, hess, targets_grad, options)
 
-    row_max = broadcast(-math.inf, z)
-    z_y = broadcast(0.0, z)
-    for j in range(n_classes):
-        column = gather(z, j * logits.strides[1], logits.strides[0], kept, 0.0)
-        store(tile, j * lanes, column)
-        row_max = maximum(column, row_max)
-        z_y = where(y == j, column, z_y)
 
-    shift = shift_for(row_max, z)
-    others = widen(broadcast(0.0, z))
-    for j in range(n_classes):
-        e = shifted_exp(load(tile, j * lanes), shift)
-        store(tile, j * lanes, e)
-        others += widen(where(y == j, 0.0, e))
+@inline
+def _lanes(vector, otherwise, start, inside, z):
+    """Float64 in the lanes from `start`."""
+    values = widen(broadcast(otherwise, z))
+    if vector is not None:
+        values = load_masked(vector, start, inside, 0.0)
+    return values
 
-    row = likelihood(others, widen(z_y), Shift(widen(shift.offset), widen(shift.exponent)))
-    store_masked(pointer(loss, 0), start, where(kept, row.loss, 0.0), inside)
-    if lse is not None:
-        store_masked(pointer(lse, 0), start, where(kept, row.lse, 0.0), inside)
+
+@inline
+def _set_lanes(vector, start, tile, x, otherwise):
+    if vector is not None:
+        store_masked(vector, start, where(tile.kept, x, otherwise), tile.inside)
+
+
+@inline
+def _kept(inside, y, targets, s, sample_weight, ignore_index):
+    """Which lanes hold a row that is read."""
+    kept = inside
+    if targets is not None:
+        kept = y != ignore_index
+    if sample_weight is not None:
+        kept = (s != 0.0) & kept
+    return kept
+
+
+@specialised
+def _sums(memory, tile, targets, options):
+    return _sum_tile if memory is None else sum_blocks
+
+
+@inline
+def _loss_tile(tile, memory, targets, s, scale, options, start, to, grad, hess, targets_grad):
+    sums = _sums(memory, tile, targets, options)
+    outcome = outcome_of(
+        targets,
+        sums.others,
+        sums.u_y,
+        sums.w_y,
+        widen(sums.top),
+        sums.e_top,
+        sums.shift,
+        sums.tally,
+        options.label_smoothing,
+        options.focal_gamma,
+        options.z_loss,
+    )
+    _set_lanes(to.loss, start, tile, s * outcome.loss, 0.0)
+    _set_lanes(to.lse, start, tile, outcome.lse, 0.0)
+    _set_lanes(to.entropy, start, tile, outcome.entropy, 0.0)
+    _set_lanes(to.rank, start, tile, sums.tally.above, tile.n_classes)
     if grad is not None:
-        factor = row.scale * scale
-        high = narrow(factor, z)
-        low = narrow(factor - widen(high), z)
-        grad_y = narrow(-others * row.scale * scale, z)
-        g = pointer(grad, start)
-        for j in range(n_classes):
-            column = where(y == j, grad_y, scaled(load(tile, j * lanes), high, low))
-            scatter(g, j * grad.strides[1], grad.strides[0], where(kept, column, 0.0), inside)
+        if memory is None:
+            _finish_tile(tile, targets, sums, outcome, grad, hess, targets_grad, s * scale, options)
+        else:
+            finish_blocks(tile, memory, targets, sums, outcome, grad, hess, targets_grad, s * scale, options)
 
 
-@kernel("loss", "lse", "grad")
-def cross_entropy_lanes(logits, targets, ignore_index, divisor, loss, lse, grad):
+@inline
+def _targets(targets, start, inside, ignore_index, z):
+    """As floats, which compare in fewer instructions."""
+    y = broadcast(0.0, z)
+    if targets is not None:
+        y = narrow(to_float(load_masked(targets, start, inside, ignore_index)), z)
+    return y
+
+
+@inline
+def _loss_chunk(chunk, logits, targets, ignore_index, scale, options, loss, lse, grad, in_blocks):
+    lanes, n_classes = lanes_of(logits), n_classes_of(logits)
+    exps, kept_logits = empty_row(lanes * n_classes, logits), scratch_kept(grad, lanes * n_classes, options)
+    y_of, s_of = address(targets), address(options.sample_weight)
+    to = RowOutputs(address(loss), address(lse), address(options.entropy), address(options.rank))
+    addresses = in_addresses(options)
+    memory, n_rows = memory_for(in_blocks, logits), n_rows_of(logits)
+    step = _rows_in_chunk(logits)
+    for start in range(chunk * step, min((chunk + 1) * step, n_rows), lanes):
+        n_lanes = min(lanes, n_rows - start)
+        z = pointer(exps, 0)
+        inside = first_lanes(n_lanes, z)
+        y = _targets(y_of, start, inside, ignore_index, z)
+        s = _lanes(s_of, 1.0, start, inside, z)
+        tile = Tile(
+            n_classes,
+            columns_at(logits, start, n_lanes),
+            columns_at(options.soft_targets, start, n_lanes),
+            y,
+            inside,
+            _kept(inside, y, y_of, s, s_of, ignore_index),
+            z,
+            address(kept_logits),
+        )
+        _loss_tile(
+            tile,
+            in_memory(memory),
+            y_of,
+            s,
+            scale,
+            addresses,
+            start,
+            to,
+            columns_at(grad, start, n_lanes),
+            columns_at(options.hess, start, n_lanes),
+            columns_at(options.targets_grad, start, n_lanes),
+        )
+
+
+@inline
+def _n_chunks(logits):
+    step = _rows_in_chunk(logits)
+    return (n_rows_of(logits) + step - 1) // step
+
+
+@inline
+def _rows_in_chunk(logits):
+    lanes = lanes_of(logits)
+    return lanes * max(1, rows_in_chunk(n_classes_of(logits)) // lanes)
+
+
+@kernel("loss", "lse", "grad", "rank", "entropy", "hess", "targets_grad")
+def cross_entropy_lanes(logits, targets, ignore_index, divisor, options, loss, lse, grad):
     """As `cross_entropy_rows`, for at most MAX_CLASSES classes."""
-    n_rows, n_classes = logits.shape
-    n_kept, bad = count(targets, n_classes, ignore_index)
+    n_rows, n_classes = n_rows_of(logits), n_classes_of(logits)
+    divisor, bad = survey(targets, n_rows, n_classes, ignore_index, divisor, options)
     if bad >= 0:
         return 0.0, bad
-    if divisor == 0:
-        divisor = float(max(1, n_kept))
+    scale = 1.0 / divisor if divisor > 0.0 else 0.0
     row_losses = np.empty(n_rows) if loss is None else loss
-    lanes = lanes_of(logits)
-    for tile in prange((n_rows + lanes - 1) // lanes):
-        start = np.int64(tile) * lanes
-        loss_tile(logits, targets, ignore_index, 1.0 / divisor, row_losses, lse, grad, start)
-    return sum_of(row_losses) / divisor, bad
+    for chunk in prange(_n_chunks(logits)):
+        _loss_chunk(
+            np.int64(chunk), logits, targets, ignore_index, scale, options, row_losses, lse, grad, None
+        )
+    return sum_of(row_losses) / divisor if divisor > 0.0 else 0.0, bad
+
+
+@kernel("loss", "lse", "grad", "rank", "entropy", "hess", "targets_grad")
+def cross_entropy_columns(logits, targets, ignore_index, divisor, options, loss, lse, grad):
+    """As `cross_entropy_rows`, to the bit; quick where rows are neighbours and their classes far apart."""
+    n_rows, n_classes = n_rows_of(logits), n_classes_of(logits)
+    divisor, bad = survey(targets, n_rows, n_classes, ignore_index, divisor, options)
+    if bad >= 0:
+        return 0.0, bad
+    scale = 1.0 / divisor if divisor > 0.0 else 0.0
+    row_losses = np.empty(n_rows) if loss is None else loss
+    for chunk in prange(_n_chunks(logits)):
+        _loss_chunk(
+            np.int64(chunk), logits, targets, ignore_index, scale, options, row_losses, lse, grad, True
+        )
+    return sum_of(row_losses) / divisor if divisor > 0.0 else 0.0, bad

@@ -1,75 +1,218 @@
 """Cross-entropy over many classes: row by row, classes across the lanes."""
 
+import math
+from typing import Any, NamedTuple
+
 import numpy as np
 from numba import prange
 
-from ..simd import pointer, put
+from ..simd import broadcast, first_lanes, get, lanes_of, put, reduce_max, widen
 from .compile import inline, kernel
-from .likelihood import likelihood
-from .row import n_blocks, rows_in_chunk, scale_row, sum_exp
-from .strided import pack_row, row_is_strided, unpack_row, zero_row
-from .targets import count
+from .derivatives import (
+    factors_for,
+    gradient,
+    second_derivative,
+    target_gradient,
+    target_second_derivative,
+    targets_gradient,
+)
+from .options import in_addresses
+from .outcome import outcome_of
+from .row import (
+    BLOCK,
+    Row,
+    full_vectors_end,
+    load_inside,
+    mass_at,
+    n_blocks,
+    ratio_of_block,
+    rows_in_chunk,
+    store_inside,
+    sum_exp,
+    target_mass,
+    transformed_scalar,
+    value_at,
+)
+from .shape import n_classes_of, n_rows_of
+from .shift import shifted_exp
+from .strided import (
+    Place,
+    RowOutputs,
+    address,
+    exps_row,
+    packed_row,
+    put_or_none,
+    row_at,
+    scratch_exps,
+    scratch_kept,
+    set_to_zero,
+    to_read,
+    to_write,
+    written,
+)
+from .targets import sample_weight_of, survey, target_of, weight_of
 from .total import sum_of
 
 
 @inline
-def loss_row(z, n_classes, y, scale, grad, shifts):
-    """Loss and log-sum-exp of one row; with a grad, which may be z, (softmax − one-hot)·scale there."""
-    z_y = float(z[y])
-    others, shift, _ = sum_exp(z, n_classes, y, grad, shifts)
-    row = likelihood(others, z_y, shift)
-    if grad is not None:
-        scale_row(grad, n_classes, row.scale * scale, shifts, shift)
-        put(grad, y, -others * row.scale * scale)
-    return row
+def _finish_vector(row, exps, kept, grad, hess, targets_grad, j, inside, factors, top, options):
+    """The derivatives of one vector of classes."""
+    e = load_inside(exps, j, inside, exps)
+    u = value_at(kept, 0.0, j, inside, exps)
+    m = mass_at(row, j, inside, options.label_smoothing)
+    w = value_at(row.weight, 1.0, j, inside, exps)
+    g = gradient(e, u, m, factors, options.label_smoothing, options.logit_scale, options.softcap)
+    store_inside(grad, j, g, inside)
+    if hess is not None:
+        store_inside(hess, j, second_derivative(e, factors, options.z_loss, options.logit_scale), inside)
+    if targets_grad is not None:
+        t = targets_gradient(top - u, w, factors, options.label_smoothing)
+        store_inside(targets_grad, j, t, inside)
 
 
 @inline
-def loss_chunk(logits, targets, ignore_index, scale, loss, lse, grad, rows):
-    n_classes = logits.shape[1]
-    strided = row_is_strided(logits)
+def _finish_row(row, exps, kept, grad, hess, targets_grad, sums, shifts, outcome, row_factor, options):
+    """The derivatives of all classes, from their exponentials."""
+    block = BLOCK * lanes_of(exps)
+    for start in range(0, row.n_classes, block):
+        stop = min(start + block, row.n_classes)
+        full = full_vectors_end(exps, start, stop)
+        block_ratio = ratio_of_block(shifts, start // block, sums.shift)
+        factors = factors_for(outcome, row_factor, block_ratio, exps)
+        for j in range(start, full, lanes_of(exps)):
+            _finish_vector(row, exps, kept, grad, hess, targets_grad, j, None, factors, sums.top, options)
+        if full < stop:
+            inside = first_lanes(stop - full, exps)
+            _finish_vector(
+                row, exps, kept, grad, hess, targets_grad, full, inside, factors, sums.top, options
+            )
+
+
+@inline
+def _finish_target(row, grad, hess, w_y, outcome, row_factor, options):
+    """The derivatives of an integer target's class, where p − 1 would have cancelled."""
+    ls, logit_scale = options.label_smoothing, options.logit_scale
+    m_y = target_mass(w_y, row.n_classes, ls)
+    put(
+        grad, row.target, target_gradient(outcome, m_y, row.u_y, row_factor, ls, logit_scale, options.softcap)
+    )
+    if hess is not None:
+        put(hess, row.target, target_second_derivative(outcome, row_factor, options.z_loss, logit_scale))
+
+
+@inline
+def _loss_row(row, targets, exps, grad, hess, targets_grad, kept, shifts, row_factor, options):
+    """The outcome of a row and how many logits are above the target's; the derivatives in their rows."""
+    sums = sum_exp(row, exps, kept, shifts, options)
+    e_top = widen(reduce_max(shifted_exp(broadcast(sums.top, row.logits), sums.shift)))
+    w_y = weight_of(row.weight, targets, row.target)
+    outcome = outcome_of(
+        targets,
+        sums.others,
+        row.u_y,
+        w_y,
+        sums.top,
+        e_top,
+        sums.shift,
+        sums.tally,
+        options.label_smoothing,
+        options.focal_gamma,
+        options.z_loss,
+    )
     if grad is not None:
-        strided = strided or row_is_strided(grad)
-    packed = np.empty(n_classes if strided else 0, logits.dtype)
+        _finish_row(row, exps, kept, grad, hess, targets_grad, sums, shifts, outcome, row_factor, options)
+        if targets is not None:
+            _finish_target(row, grad, hess, w_y, outcome, row_factor, options)
+    # Lanes beyond the row are above a NaN too.
+    return outcome, sums.tally.above if row.z_y == row.z_y else float(row.n_classes)
+
+
+@inline
+def _loss_of(places, y, s, targets, exps, kept, shifts, scale, options):
+    """The row at these places."""
+    z = to_read(places.logits)
+    z_y = get(z, y) if y >= 0 else math.nan
+    u_y = transformed_scalar(z_y, z, options.logit_scale, options.softcap)
+    soft_targets = to_read(places.soft_targets)
+    row = Row(z, places.logits.n_classes, y, z_y, u_y, soft_targets, options.weight)
+    grad, hess, targets_grad = to_write(places.grad), to_write(places.hess), to_write(places.targets_grad)
+    exps = exps_row(grad, exps)
+    outcome, above = _loss_row(row, targets, exps, grad, hess, targets_grad, kept, shifts, s * scale, options)
+    written(places.grad)
+    written(places.hess)
+    written(places.targets_grad)
+    return outcome, above
+
+
+class _Places(NamedTuple):
+    """Of one row in every array."""
+
+    logits: Place
+    soft_targets: Any
+    grad: Any
+    hess: Any
+    targets_grad: Any
+
+
+@inline
+def _set_row(i, to, loss, lse, entropy, above):
+    put(to.loss, i, loss)
+    put_or_none(to.lse, i, lse)
+    put_or_none(to.entropy, i, entropy)
+    put_or_none(to.rank, i, above)
+
+
+@inline
+def _loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, rows):
+    hess, targets_grad, soft_targets = options.hess, options.targets_grad, options.soft_targets
+    packed_logits, packed_soft_targets = packed_row(logits), packed_row(soft_targets)
+    packed_grad, packed_hess, packed_targets_grad = (
+        packed_row(grad),
+        packed_row(hess),
+        packed_row(targets_grad),
+    )
+    exps, kept = scratch_exps(grad), scratch_kept(grad, n_classes_of(logits), options)
     shifts = np.empty((n_blocks(logits), 2))
+    y_of, s_of = address(targets), address(options.sample_weight)
+    to = RowOutputs(address(loss), address(lse), address(options.entropy), address(options.rank))
+    addresses = in_addresses(options)
     for i in range(rows[0], rows[1]):
-        row_loss, row_lse = 0.0, 0.0
-        if targets[i] != ignore_index:
-            if strided:
-                pack_row(logits, i, packed)
-            z = pointer(packed, 0) if strided else pointer(logits, i)
-            if grad is None:
-                row = loss_row(z, n_classes, targets[i], scale, None, shifts)
-            else:
-                out = z if strided else pointer(grad, i)
-                row = loss_row(z, n_classes, targets[i], scale, out, shifts)
-                if strided:
-                    unpack_row(packed, grad, i)
-            row_loss, row_lse = row.loss, row.lse
-        elif grad is not None:
-            zero_row(grad, i)
-        loss[i] = row_loss
-        if lse is not None:
-            lse[i] = row_lse
+        y, s = target_of(y_of, i), sample_weight_of(s_of, i)
+        places = _Places(
+            row_at(logits, i, packed_logits),
+            row_at(soft_targets, i, packed_soft_targets),
+            row_at(grad, i, packed_grad),
+            row_at(hess, i, packed_hess),
+            row_at(targets_grad, i, packed_targets_grad),
+        )
+        if y != ignore_index and s != 0.0:
+            outcome, above = _loss_of(
+                places, y, s, y_of, address(exps), address(kept), address(shifts), scale, addresses
+            )
+            _set_row(i, to, s * outcome.loss, outcome.lse, outcome.entropy, above)
+        else:
+            _set_row(i, to, 0.0, 0.0, 0.0, float(n_classes_of(logits)))
+            set_to_zero(places.grad)
+            set_to_zero(places.hess)
+            set_to_zero(places.targets_grad)
 
 
-@kernel("loss", "lse", "grad")
-def cross_entropy_rows(logits, targets, ignore_index, divisor, loss, lse, grad):
+@kernel("loss", "lse", "grad", "rank", "entropy", "hess", "targets_grad")
+def cross_entropy_rows(logits, targets, ignore_index, divisor, options, loss, lse, grad):
     """The sum of the row losses over the divisor, and the first bad target, −1 if there is none.
 
-    A bad target is found before anything is written. A divisor of 0 stands for the number of rows kept;
-    loss, lse and grad may be None.
+    A bad target is found before anything is written. A divisor of 0 asks for that of the mean. The
+    targets are None for soft ones, which are among the options; loss, lse and grad may be None.
     """
-    n_rows, n_classes = logits.shape
-    n_kept, bad = count(targets, n_classes, ignore_index)
+    n_rows, n_classes = n_rows_of(logits), n_classes_of(logits)
+    divisor, bad = survey(targets, n_rows, n_classes, ignore_index, divisor, options)
     if bad >= 0:
         return 0.0, bad
-    if divisor == 0:
-        divisor = float(max(1, n_kept))
+    scale = 1.0 / divisor if divisor > 0.0 else 0.0
     row_losses = np.empty(n_rows) if loss is None else loss
     step = rows_in_chunk(n_classes)
     for chunk in prange((n_rows + step - 1) // step):
         start = np.int64(chunk) * step
         rows = (start, min(start + step, n_rows))
-        loss_chunk(logits, targets, ignore_index, 1.0 / divisor, row_losses, lse, grad, rows)
-    return sum_of(row_losses) / divisor, bad
+        _loss_chunk(logits, targets, ignore_index, scale, options, row_losses, lse, grad, rows)
+    return sum_of(row_losses) / divisor if divisor > 0.0 else 0.0, bad

@@ -16,7 +16,7 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
-from ..simd import exp_scaled, fma, maximum, minimum, round_to_integer, where
+from ..simd import arithmetic_type, exp_scaled, fma, maximum, minimum, round_to_integer, where
 from .compile import inline
 
 LOG2_E = 1 / math.log(2)
@@ -56,7 +56,7 @@ def range_of(z):
 
 @overload(range_of)
 def _range_of(z):
-    near, largest = _RANGES[z.dtype]
+    near, largest = _RANGES[arithmetic_type(z.dtype)]
     return lambda z: (near, largest)
 
 

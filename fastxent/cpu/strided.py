@@ -1,26 +1,122 @@
-"""Rows whose classes do not lie side by side are worked on in a packed copy, one row at a time."""
+"""Rows whose classes do not lie side by side are read from, and written by way of, a packed copy.
 
-from .compile import inline
+Functions that take an array have no branch in them, and those with branches take addresses: Numba then
+sees that it need not count references to the array, which would take longer than a short row. None
+stands for an array that is not there.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..simd import advance, arithmetic_type, empty_row, get, pointer, pointer_as, put, row_pointer
+from .compile import inline, or_none, specialised
+from .shape import n_classes_of
+
+
+class Place(NamedTuple):
+    """Where a row of an array is, and memory for a packed copy."""
+
+    start: Any
+    packed: Any
+    n_classes: int
+    stride: int
+    is_strided: bool
+
+
+class RowOutputs(NamedTuple):
+    """Where to put one number a row, as addresses."""
+
+    loss: Any
+    lse: Any
+    entropy: Any
+    rank: Any
+
+
+@or_none
+def address(vector):
+    return pointer(vector, 0)
 
 
 @inline
-def row_is_strided(array):
-    return array.strides[1] != array.itemsize
+def put_or_none(vector, i, number):
+    if vector is not None:
+        put(vector, i, number)
 
 
 @inline
-def pack_row(array, i, packed):
-    for j in range(array.shape[1]):
-        packed[j] = array[i, j]
+def is_strided(array):
+    return array.strides[array.ndim - 1] != array.itemsize
+
+
+@or_none
+def packed_row(array):
+    """Memory for a packed row of the array; of no size if its rows need none."""
+    return np.empty(n_classes_of(array) * array.itemsize * is_strided(array), np.uint8)
+
+
+@or_none
+def row_at(array, i, packed):
+    stride = array.strides[array.ndim - 1]
+    return Place(
+        row_pointer(array, i), pointer_as(packed, array), n_classes_of(array), stride, is_strided(array)
+    )
+
+
+@or_none
+def to_read(row):
+    """The address of the row's classes side by side."""
+    if row.is_strided:
+        for j in range(row.n_classes):
+            put(row.packed, j, get(advance(row.start, j * row.stride), 0))
+    return row.packed if row.is_strided else row.start
+
+
+@or_none
+def to_write(row):
+    """Where to put the row's classes side by side, for `written`."""
+    return row.packed if row.is_strided else row.start
 
 
 @inline
-def unpack_row(packed, array, i):
-    for j in range(array.shape[1]):
-        array[i, j] = packed[j]
+def written(row):
+    """Puts what is in the packed copy where it belongs."""
+    if row is not None and row.is_strided:
+        for j in range(row.n_classes):
+            put(advance(row.start, j * row.stride), 0, get(row.packed, j))
 
 
 @inline
-def zero_row(array, i):
-    for j in range(array.shape[1]):
-        array[i, j] = 0
+def set_to_zero(row):
+    if row is not None:
+        for j in range(row.n_classes):
+            put(advance(row.start, j * row.stride), 0, 0.0)
+
+
+@or_none
+def scratch_kept(grad, size, options):
+    """Memory for transformed logits, where derivatives need them that the gradient may overwrite."""
+    return _scratch_kept(options.softcap, options.label_smoothing, options.targets_grad, size, grad)
+
+
+@specialised
+def _scratch_kept(softcap, label_smoothing, targets_grad, size, grad):
+    if targets_grad is None and (softcap is None or label_smoothing is None):
+        return lambda softcap, label_smoothing, targets_grad, size, grad: None
+    return lambda softcap, label_smoothing, targets_grad, size, grad: empty_row(size, grad)
+
+
+@specialised
+def scratch_exps(grad):
+    """Memory for the exponentials of a row, if its gradient is stored in fewer bits than they have."""
+    if grad is None or arithmetic_type(grad.dtype) == grad.dtype:
+        return lambda grad: None
+    return lambda grad: empty_row(n_classes_of(grad), grad)
+
+
+@specialised
+def exps_row(grad_row, scratch):
+    """Where the exponentials of a row go: where its gradient will be, if they fit."""
+    if scratch is None:
+        return lambda grad_row, scratch: grad_row
+    return lambda grad_row, scratch: scratch

@@ -1,26 +1,92 @@
 """What must be known of all targets before anything is computed or written."""
 
+from typing import NamedTuple
+
 from ..simd import pointer
-from .compile import inline, kernel
+from .compile import inline
+
+NO_CLASS = -1
+
+
+class Survey(NamedTuple):
+    divisor: float  # of the mean: the sum of the weights of the rows kept
+    first_bad: int  # target that is neither ignored nor a class; −1 if there is none
 
 
 @inline
-def count(targets, n_classes, ignore_index):
-    """How many targets are not ignored, and the first that is neither ignored nor a class (−1 if none)."""
+def target_of(targets, i):
+    return NO_CLASS if targets is None else targets[i]
+
+
+@inline
+def sample_weight_of(sample_weight, i):
+    return 1.0 if sample_weight is None else sample_weight[i]
+
+
+@inline
+def weight_of(weight, targets, y):
+    """The weight of an integer target's class, 1 if there are no weights."""
+    w_y = 1.0
+    if weight is not None and targets is not None:
+        w_y = weight[y]
+    return w_y
+
+
+@inline
+def _first_bad(targets, n_classes, ignore_index):
     y = pointer(targets, 0)
-    n_kept, n_bad = 0, 0
+    n_bad = 0
     for i in range(targets.size):
-        kept = y[i] != ignore_index
-        n_kept += kept
-        n_bad += kept & ((y[i] < 0) | (y[i] >= n_classes))
+        n_bad += (y[i] != ignore_index) & ((y[i] < 0) | (y[i] >= n_classes))
     first_bad = -1
     if n_bad > 0:
         first_bad = 0
         while y[first_bad] == ignore_index or 0 <= y[first_bad] < n_classes:
             first_bad += 1
-    return n_kept, first_bad
+    return first_bad
 
 
-@kernel()
-def count_kept(targets, n_classes, ignore_index):
-    return count(targets, n_classes, ignore_index)
+@inline
+def _number_kept(targets, ignore_index):
+    y = pointer(targets, 0)
+    n_kept = 0
+    for i in range(targets.size):
+        n_kept += y[i] != ignore_index
+    return float(n_kept)
+
+
+@inline
+def _weight_kept(targets, ignore_index, weight, sample_weight):
+    total = 0.0
+    for i in range(targets.size):
+        if targets[i] != ignore_index:
+            total += (1.0 if weight is None else weight[targets[i]]) * sample_weight_of(sample_weight, i)
+    return total
+
+
+@inline
+def _sample_weight_sum(sample_weight, n_rows):
+    return float(n_rows) if sample_weight is None else sample_weight.sum()
+
+
+@inline
+def _divisor(targets, n_rows, ignore_index, weight, sample_weight):
+    if targets is None:
+        return _sample_weight_sum(sample_weight, n_rows)
+    if weight is None and sample_weight is None:
+        return _number_kept(targets, ignore_index)
+    return _weight_kept(targets, ignore_index, weight, sample_weight)
+
+
+@inline
+def _checked(targets, n_classes, ignore_index):
+    return -1 if targets is None else _first_bad(targets, n_classes, ignore_index)
+
+
+@inline
+def survey(targets, n_rows, n_classes, ignore_index, divisor, options):
+    """Before anything is written; a divisor of 0 asks for that of the mean."""
+    first_bad = _checked(targets, n_classes, ignore_index)
+    if divisor == 0.0 and first_bad < 0:
+        divisor = _divisor(targets, n_rows, ignore_index, options.weight, options.sample_weight)
+    return Survey(divisor, first_bad)

@@ -1,7 +1,7 @@
 """The sum of the row losses, in one order whatever the number of threads."""
 
 from ..simd import broadcast, first_lanes, lanes_of, load, load_masked, pointer, reduce_sum
-from .compile import inline, kernel
+from .compile import inline
 from .row import full_vectors_end
 
 
@@ -15,8 +15,3 @@ def sum_of(values):
         sums += load(z, i)
     sums += load_masked(z, full, first_lanes(values.size - full, z), 0.0)
     return reduce_sum(sums)
-
-
-@kernel()
-def total_of(values):
-    return sum_of(values)

@@ -1,0 +1,160 @@
+"""Binary cross-entropy and its gradient, element by element of contiguous arrays.
+
+With e = exp(−|z|) both logarithms are a positive number and log1p(e), and both sigmoids, of z and −z, are
+e or 1 over 1 + e: all terms of the loss are of one sign, and for targets of 0 and 1 so are those of the
+gradient, so that nothing cancels.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import prange
+
+from ..simd import (
+    broadcast,
+    exp,
+    first_lanes,
+    fma,
+    get,
+    lanes_of,
+    load,
+    load_masked,
+    log1p,
+    maximum,
+    pointer,
+    reduce_sum,
+    where,
+    widen,
+)
+from .compile import inline, kernel, or_none
+from .derivatives import parts, scaled
+from .options import zero_times_infinity_is_zero
+from .row import full_vectors_end, load_inside, store_inside
+from .sigmoid_blocks import BLOCK
+from .strided import address
+from .total import sum_of
+
+MOST_LANES = 16
+
+
+def cyclic(run):
+    """Weights that repeat over an array, with as many again as a vector may read past their end."""
+    return np.resize(run, run.size + MOST_LANES)
+
+
+class _Cycle(NamedTuple):
+    start: Any
+    period: int
+
+
+@or_none
+def _cycle(weights):
+    return _Cycle(pointer(weights, 0), weights.size - MOST_LANES)
+
+
+@inline
+def _weighted(value, weight, j, inside, z):
+    if weight is not None:
+        w = load_inside(weight.start, j % weight.period, inside, z)
+        value = zero_times_infinity_is_zero(w, value)
+    return value
+
+
+@inline
+def _elements(z, targets, weight, pos_weight, label_smoothing, factor, loss, grad, j, inside):
+    """The losses of one vector of elements, in float64; the outputs that are not None are stored."""
+    x, y = load_inside(z, j, inside, z), load_inside(targets, j, inside, z)
+    yes = fma(y, 1.0 - label_smoothing, 0.5 * label_smoothing)
+    no = fma(1.0 - y, 1.0 - label_smoothing, 0.5 * label_smoothing)
+    yes = _weighted(yes, pos_weight, j, inside, z)
+    e = exp(-maximum(x, -x))
+    value = zero_times_infinity_is_zero(yes, maximum(0.0, -x))
+    value = value + zero_times_infinity_is_zero(no, maximum(0.0, x))
+    value = _weighted(fma(yes + no, log1p(e), value), weight, j, inside, z)
+    if grad is not None:
+        g = fma(no, where(x < 0.0, e, 1.0), -yes * where(x < 0.0, 1.0, e)) / (1.0 + e)
+        store_inside(grad, j, scaled(_weighted(g, weight, j, inside, z), factor), inside)
+    if loss is not None:
+        store_inside(loss, j, value, inside)
+    return widen(value)
+
+
+@inline
+def _sum_of_losses(z, targets, weight, pos_weight, label_smoothing, scale, loss, grad, start, stop):
+    full = full_vectors_end(z, start, stop)
+    factor = parts(scale, z)
+    total = widen(broadcast(0.0, z))
+    for j in range(start, full, lanes_of(z)):
+        total += _elements(z, targets, weight, pos_weight, label_smoothing, factor, loss, grad, j, None)
+    if full < stop:
+        inside = first_lanes(stop - full, z)
+        last = _elements(z, targets, weight, pos_weight, label_smoothing, factor, loss, grad, full, inside)
+        total += where(inside, last, 0.0)
+    return reduce_sum(total)
+
+
+@inline
+def _block(logits, targets, weight, pos_weight, label_smoothing, scale, loss, grad, sums, block):
+    sums[block] = _sum_of_losses(
+        pointer(logits, 0),
+        pointer(targets, 0),
+        _cycle(weight),
+        _cycle(pos_weight),
+        label_smoothing,
+        scale,
+        address(loss),
+        address(grad),
+        block * BLOCK,
+        min(block * BLOCK + BLOCK, logits.size),
+    )
+
+
+@kernel("loss", "grad")
+def binary_cross_entropy_blocks(logits, targets, weight, pos_weight, label_smoothing, scale, loss, grad):
+    """The sum of the losses; each in loss, and the gradient of the sum times scale in grad.
+
+    The weights are `cyclic`; they, loss and grad may be None. The gradient may lie on the logits.
+    """
+    n_blocks = (logits.size + BLOCK - 1) // BLOCK
+    sums = np.empty(n_blocks)
+    for block in prange(n_blocks):
+        _block(logits, targets, weight, pos_weight, label_smoothing, scale, loss, grad, sums, np.int64(block))
+    return sum_of(sums)
+
+
+@inline
+def _is_fraction(y):
+    return (y >= 0.0) & (y <= 1.0)
+
+
+@inline
+def _count_others(targets, counts, block):
+    t, start, stop = pointer(targets, 0), block * BLOCK, min(block * BLOCK + BLOCK, targets.size)
+    full = full_vectors_end(t, start, stop)
+    count = broadcast(0.0, t)
+    for j in range(start, full, lanes_of(t)):
+        count = where(_is_fraction(load(t, j)), count, count + 1.0)
+    last = load_masked(t, full, first_lanes(stop - full, t), 0.0)
+    counts[block] = reduce_sum(where(_is_fraction(last), count, count + 1.0))
+
+
+@inline
+def _first_other(targets, counts):
+    t = pointer(targets, 0)
+    for block in range(counts.size):
+        if counts[block] > 0.0:
+            i = block * BLOCK
+            while _is_fraction(get(t, i)):
+                i += 1
+            return i
+    return -1
+
+
+@kernel()
+def first_bad_target_blocks(targets):
+    """The index of the first target that is not a number from 0 to 1; −1 if there is none."""
+    n_blocks = (targets.size + BLOCK - 1) // BLOCK
+    counts = np.empty(n_blocks)
+    for block in prange(n_blocks):
+        _count_others(targets, counts, np.int64(block))
+    return _first_other(targets, counts)

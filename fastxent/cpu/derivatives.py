@@ -1,0 +1,110 @@
+"""The derivatives of a row's loss, from its exponentials and its outcome.
+
+For vectors of classes with scalars of the row, or vectors with one row a lane.
+"""
+
+from typing import Any, NamedTuple
+
+from ..simd import fma, narrow, widen
+from .compile import inline
+from .options import chain_rule, with_slope, zero_times_infinity_is_zero
+
+
+class Parts(NamedTuple):
+    """A float64 as the sum of two numbers of a dtype."""
+
+    high: Any
+    low: Any
+
+
+@inline
+def parts(number, z):
+    high = narrow(number, z)
+    return Parts(high, narrow(number - widen(high), z))
+
+
+@inline
+def scaled(e, factor):
+    """e times a factor in two parts: one rounding, not two."""
+    return fma(e, factor.high, e * factor.low)
+
+
+class Factors(NamedTuple):
+    """What turns the exponentials of a row, or of a block of it, into derivatives."""
+
+    grad: Parts
+    prob: Parts
+    row: Any  # sample weight over divisor
+    slope: Any
+    log_top: Any
+
+
+@inline
+def factors_for(outcome, row_factor, ratio, z):
+    """In the dtype of z; `ratio` brings the exponentials to the shift of the row."""
+    return Factors(
+        parts(outcome.scale * outcome.slope * row_factor * ratio, z),
+        parts(outcome.scale * ratio, z),
+        narrow(row_factor, z),
+        narrow(outcome.slope * row_factor, z),
+        narrow(outcome.log_top, z),
+    )
+
+
+@inline
+def to_keep(e, u, label_smoothing, softcap):
+    """An exponential as `gradient` takes it: where no mass is to be subtracted, softcap's slope is in it."""
+    if label_smoothing is None:
+        e = with_slope(e, u, softcap)
+    return e
+
+
+@inline
+def gradient(e, u, m, factors, label_smoothing, logit_scale, softcap):
+    """slope·p_j − m_j, for the logits as they were given."""
+    g = scaled(e, factors.grad)
+    if label_smoothing is not None:
+        g = with_slope(fma(-factors.row, m, g), u, softcap)
+    if logit_scale is not None:
+        g = g * logit_scale
+    return g
+
+
+@inline
+def _curvature(p, complement, slope, row_factor, z_loss, logit_scale):
+    h = complement * slope
+    if z_loss is not None:
+        h = h + 2.0 * z_loss * row_factor * p
+    h = p * h
+    if logit_scale is not None:
+        h = h * logit_scale * logit_scale
+    return h
+
+
+@inline
+def second_derivative(e, factors, z_loss, logit_scale):
+    """p·((1 − p)·slope + 2·z_loss·p), where 1 − p has the digits that a rounded p has lost."""
+    complement = fma(-factors.prob.high, e, 1.0) - e * factors.prob.low
+    return _curvature(scaled(e, factors.prob), complement, factors.slope, factors.row, z_loss, logit_scale)
+
+
+@inline
+def target_gradient(outcome, m_y, u_y, row_factor, label_smoothing, logit_scale, softcap):
+    """That of an integer target's class, for which p − 1 would cancel."""
+    g = outcome.target_grad * row_factor
+    if label_smoothing is not None:
+        g = g - m_y * row_factor
+    return chain_rule(g, u_y, logit_scale, softcap)
+
+
+@inline
+def target_second_derivative(outcome, row_factor, z_loss, logit_scale):
+    slope = outcome.slope * row_factor
+    return _curvature(outcome.p_y, outcome.q, slope, row_factor, z_loss, logit_scale)
+
+
+@inline
+def targets_gradient(gap, w, factors, label_smoothing):
+    """w·(1 − label_smoothing)·(lse − u), from the gap of u to the largest logit."""
+    share = w * (1.0 - label_smoothing)
+    return zero_times_infinity_is_zero(share, gap + factors.log_top) * factors.row

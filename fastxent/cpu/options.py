@@ -1,0 +1,98 @@
+"""What can be asked beyond the plain loss, and how logits are transformed before it is taken.
+
+An option that is None has type none, and `if option is not None` over an argument of a function is
+settled before the function is compiled: what is off costs nothing.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+from ..simd import fma, pointer, tanh, where
+from .compile import inline, or_none
+
+
+class Options(NamedTuple):
+    """None is off."""
+
+    soft_targets: Any = None  # with label_smoothing, which may be 0
+    weight: Any = None
+    sample_weight: Any = None
+    label_smoothing: Any = None
+    focal_gamma: Any = None
+    z_loss: Any = None
+    softcap: Any = None
+    logit_scale: Any = None
+    rank: Any = None
+    entropy: Any = None
+    hess: Any = None
+    targets_grad: Any = None
+    divergence: Any = None  # True: the loss less the entropy of the soft targets
+
+
+PLAIN = Options()
+
+
+@or_none
+def _address(vector):
+    return pointer(vector, 0)
+
+
+@or_none
+def _is_on(array):
+    return True
+
+
+@inline
+def in_addresses(options):
+    """As functions with branches take them: see `strided`."""
+    return Options(
+        _is_on(options.soft_targets),
+        _address(options.weight),
+        None,
+        options.label_smoothing,
+        options.focal_gamma,
+        options.z_loss,
+        options.softcap,
+        options.logit_scale,
+        _is_on(options.rank),
+        _is_on(options.entropy),
+        _is_on(options.hess),
+        _is_on(options.targets_grad),
+        options.divergence,
+    )
+
+
+@inline
+def transformed(z, logit_scale, softcap):
+    """u = softcap·tanh(logit_scale·z/softcap); of a vector or one float64."""
+    u = z
+    if logit_scale is not None:
+        u = u * logit_scale
+    if softcap is not None:
+        # A masked class stays masked.
+        u = where(z == -math.inf, -math.inf, tanh(u * (1.0 / softcap)) * softcap)
+    return u
+
+
+@inline
+def with_slope(g, u, softcap):
+    """g times the slope of softcap's tanh, 1 − tanh²."""
+    if softcap is not None:
+        ratio = u * (1.0 / softcap)
+        g = where(u == -math.inf, 0.0, g * fma(-ratio, ratio, 1.0))
+    return g
+
+
+@inline
+def chain_rule(g, u, logit_scale, softcap):
+    """The derivative with respect to z, from g, that with respect to u."""
+    g = with_slope(g, u, softcap)
+    if logit_scale is not None:
+        g = g * logit_scale
+    return g
+
+
+@inline
+def zero_times_infinity_is_zero(w, x):
+    """w·x; where w is 0, an infinite x counts for nothing, and NaN stays."""
+    return where((w == 0.0) & (x == math.inf), 0.0, w * x)

@@ -1,0 +1,79 @@
+"""The loss of probabilities as they are, row by row; in float64 throughout."""
+
+import numpy as np
+from numba import prange
+
+from ..simd import advance, broadcast, first_lanes, get, lanes_of, log, reduce_sum, widen
+from .compile import inline, kernel
+from .options import zero_times_infinity_is_zero
+from .row import full_vectors_end, load_inside, rows_in_chunk
+from .shape import n_classes_of, n_rows_of
+from .strided import packed_row, row_at, to_read
+from .targets import sample_weight_of, survey, target_of
+from .total import sum_of
+
+
+@inline
+def _surprisal(p):
+    return 0.0 - log(p)  # and not −log p, which for a certain class is −0
+
+
+@inline
+def _masses_times_surprisals(p, t, j, inside):
+    """Of one vector of classes; a class with no mass adds 0."""
+    mass = widen(load_inside(t, j, inside, p))
+    return zero_times_infinity_is_zero(mass, _surprisal(widen(load_inside(p, j, inside, p))))
+
+
+@inline
+def _expected_surprisal(p, t, n_classes):
+    """−Σ t·log p"""
+    full = full_vectors_end(p, 0, n_classes)
+    total = widen(broadcast(0.0, p))
+    for j in range(0, full, lanes_of(p)):
+        total += _masses_times_surprisals(p, t, j, None)
+    if full < n_classes:
+        total += _masses_times_surprisals(p, t, full, first_lanes(n_classes - full, p))
+    return reduce_sum(total)
+
+
+@inline
+def _unweighted_loss(probs, soft_targets, y):
+    if soft_targets is None:
+        return _surprisal(get(advance(probs.start, y * probs.stride), 0))
+    return _expected_surprisal(to_read(probs), to_read(soft_targets), probs.n_classes)
+
+
+@inline
+def _row_loss(probs, soft_targets, y, ignore_index, s):
+    loss = 0.0
+    if y != ignore_index and s != 0.0:
+        loss = s * _unweighted_loss(probs, soft_targets, y)
+    return loss
+
+
+@inline
+def _log_loss_chunk(probs, targets, ignore_index, options, loss, rows):
+    packed, packed_targets = packed_row(probs), packed_row(options.soft_targets)
+    for i in range(rows[0], rows[1]):
+        loss[i] = _row_loss(
+            row_at(probs, i, packed),
+            row_at(options.soft_targets, i, packed_targets),
+            target_of(targets, i),
+            ignore_index,
+            sample_weight_of(options.sample_weight, i),
+        )
+
+
+@kernel("loss")
+def log_loss_rows(probs, targets, ignore_index, divisor, options, loss):
+    """As `cross_entropy_rows`, from probabilities; of the options, soft targets and sample weights."""
+    n_rows, n_classes = n_rows_of(probs), n_classes_of(probs)
+    divisor, bad = survey(targets, n_rows, n_classes, ignore_index, divisor, options)
+    if bad >= 0:
+        return 0.0, bad
+    step = rows_in_chunk(n_classes)
+    for chunk in prange((n_rows + step - 1) // step):
+        start = np.int64(chunk) * step
+        _log_loss_chunk(probs, targets, ignore_index, options, loss, (start, min(start + step, n_rows)))
+    return sum_of(loss) / divisor if divisor > 0.0 else 0.0, bad

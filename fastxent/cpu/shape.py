@@ -1,0 +1,16 @@
+"""Rows are counted over all axes of an array but the last, which is that of the classes."""
+
+from .compile import inline
+
+
+@inline
+def n_rows_of(array):
+    n_rows = 1
+    for size in array.shape[:-1]:
+        n_rows *= size
+    return n_rows
+
+
+@inline
+def n_classes_of(array):
+    return array.shape[array.ndim - 1]

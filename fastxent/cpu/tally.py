@@ -1,0 +1,82 @@
+"""Further sums over the classes of a row, which options ask for.
+
+A logit enters as its gap to a reference, the largest logit so far, so that the sums of a near-certain row
+cancel nothing. Every lane sums for itself, be it classes of one row or a row of its own.
+"""
+
+from typing import Any, NamedTuple
+
+from ..simd import broadcast, log, maximum, minimum, reduce_sum, where, widen
+from .compile import inline
+from .exact_sum import add, empty_sum, value_of
+from .shift import range_of
+
+
+class Tally(NamedTuple):
+    mass: Any  # Σ m_j
+    mass_gap: Any  # Σ m_j·(reference − u_j), and Σ m_j·log m_j if it is a divergence
+    entropy_gap: Any  # Σ e_j·(reference − u_j)
+    above: Any  # how many logits are greater than the target's
+
+
+@inline
+def reference_for(row_max, z):
+    """The largest logit, made finite."""
+    _, largest = range_of(z)
+    return maximum(-largest, minimum(largest, row_max))
+
+
+@inline
+def empty_tally(z):
+    zero = broadcast(0.0, z)
+    return Tally(widen(zero), widen(zero), empty_sum(z), zero)
+
+
+@inline
+def tallied(tally, z, z_y, u, e, m, reference, label_smoothing, entropy, rank, divergence):
+    """With one more vector of classes."""
+    mass, mass_gap, entropy_gap, above = tally
+    gap = reference - u
+    if label_smoothing is not None:
+        mass = mass + widen(m)
+        if divergence is None:
+            mass_gap = mass_gap + widen(where(m == 0.0, 0.0, m * gap))
+        else:
+            wide = widen(m)
+            mass_gap = mass_gap + where(wide == 0.0, 0.0, wide * (widen(gap) + log(wide)))
+    if entropy is not None:
+        entropy_gap = add(entropy_gap, where(e == 0.0, 0.0, e * gap))
+    if rank is not None:
+        # NaN is above every number, and nothing is below it.
+        above = where(z <= z_y, above, above + 1.0)
+    return Tally(mass, mass_gap, entropy_gap, above)
+
+
+@inline
+def in_float64(tally):
+    return Tally(tally.mass, tally.mass_gap, value_of(tally.entropy_gap), widen(tally.above))
+
+
+@inline
+def plus_lanes(total, lanes, label_smoothing, entropy, rank):
+    """One row's sums so far and those in the lanes."""
+    mass, mass_gap, entropy_gap, above = total
+    if label_smoothing is not None:
+        mass += reduce_sum(lanes.mass)
+        mass_gap += reduce_sum(lanes.mass_gap)
+    if entropy is not None:
+        entropy_gap += reduce_sum(value_of(lanes.entropy_gap))
+    if rank is not None:
+        above += reduce_sum(lanes.above)
+    return Tally(mass, mass_gap, entropy_gap, above)
+
+
+@inline
+def with_reference(total, step, exps, rescale, label_smoothing, entropy):
+    """For a reference larger by `step`, and exponentials (`exps` in all) that become times `rescale`."""
+    mass, mass_gap, entropy_gap, above = total
+    if label_smoothing is not None:
+        mass_gap += mass * step
+    if entropy is not None:
+        entropy_gap = (entropy_gap + exps * step) * rescale
+    return Tally(mass, mass_gap, entropy_gap, above)

@@ -1,0 +1,139 @@
+"""Rows one a lane, as many as there are lanes: what their classes are read from, and turned into."""
+
+from typing import Any, NamedTuple
+
+from ..simd import broadcast, lanes_of, load, narrow, store, where
+from .columns import Columns, read, write
+from .compile import inline
+from .derivatives import (
+    gradient,
+    second_derivative,
+    target_gradient,
+    target_second_derivative,
+    targets_gradient,
+    to_keep,
+)
+from .options import transformed
+from .row import class_mass, target_mass, value_at
+from .shift import Shift, shifted_exp
+from .tally import Tally, tallied
+
+
+class Tile(NamedTuple):
+    """The rows, and working memory for their classes."""
+
+    n_classes: int
+    logits: Columns
+    soft_targets: Any
+    y: Any  # integer targets as floats, which compare in fewer instructions
+    inside: Any  # which lanes have a row
+    kept: Any  # and which of these are read
+    exps: Any
+    transformed: Any
+
+
+class TileSums(NamedTuple):
+    """In float64, but for `top`."""
+
+    others: Any
+    u_y: Any
+    w_y: Any
+    top: Any
+    e_top: Any
+    shift: Shift
+    tally: Tally
+
+
+@inline
+def mass_of(tile, j, soft_targets, weight, label_smoothing):
+    """m_j of every row."""
+    m = broadcast(0.0, tile.exps)
+    if label_smoothing is not None:
+        if soft_targets is not None:
+            m = read(soft_targets, j, tile.kept, tile.exps)
+        w = of_class(weight, j, tile.exps)
+        m = class_mass(m, w, tile.n_classes, label_smoothing)
+    return m
+
+
+@inline
+def of_class(weight, j, z):
+    w = broadcast(1.0, z)
+    if weight is not None:
+        w = broadcast(weight[j], z)
+    return w
+
+
+@inline
+def weight_of_target(tile, j, w_y, targets, weight):
+    if targets is not None and weight is not None:
+        w_y = where(tile.y == j, weight[j], w_y)
+    return w_y
+
+
+@inline
+def exponentials(tally, tile, j, z_y, shift, reference, targets, kept_logits, options):
+    """Those of class j, 0 for the rows' targets, and the tally with the class in it.
+
+    They stay in the tile, where the logits were.
+    """
+    z = tile.exps
+    column = load(z, j * lanes_of(z))
+    u = transformed(column, options.logit_scale, options.softcap)
+    e = shifted_exp(u, shift)
+    store(z, j * lanes_of(z), to_keep(e, u, options.label_smoothing, options.softcap))
+    if kept_logits is not None:
+        store(kept_logits, j * lanes_of(z), u)
+    m = mass_of(tile, j, tile.soft_targets, options.weight, options.label_smoothing)
+    tally = tallied(
+        tally,
+        column,
+        z_y,
+        u,
+        e,
+        m,
+        reference,
+        options.label_smoothing,
+        options.entropy,
+        options.rank,
+        options.divergence,
+    )
+    if targets is not None:
+        e = where(tile.y == j, 0.0, e)
+    return e, tally
+
+
+class TargetDerivatives(NamedTuple):
+    grad: Any
+    hess: Any
+
+
+@inline
+def derivatives_of_targets(tile, sums, outcome, row_factor, options):
+    """Those of the rows' integer targets, in the lanes of the tile."""
+    z = tile.exps
+    ls, logit_scale = options.label_smoothing, options.logit_scale
+    m_y = target_mass(sums.w_y, tile.n_classes, ls)
+    g = target_gradient(outcome, m_y, sums.u_y, row_factor, ls, logit_scale, options.softcap)
+    h = target_second_derivative(outcome, row_factor, options.z_loss, logit_scale)
+    return TargetDerivatives(narrow(g, z), narrow(h, z))
+
+
+@inline
+def write_derivatives(tile, j, targets, top, factors, of_targets, grad, hess, targets_grad, options):
+    """Those of class j, from its exponentials."""
+    z = tile.exps
+    ls, logit_scale = options.label_smoothing, options.logit_scale
+    e = load(z, j * lanes_of(z))
+    u = value_at(tile.transformed, 0.0, j * lanes_of(z), None, z)
+    m = mass_of(tile, j, tile.soft_targets, options.weight, ls)
+    g = gradient(e, u, m, factors, ls, logit_scale, options.softcap)
+    h = second_derivative(e, factors, options.z_loss, logit_scale)
+    if targets is not None:
+        g, h = where(tile.y == j, of_targets.grad, g), where(tile.y == j, of_targets.hess, h)
+    write(grad, j, where(tile.kept, g, 0.0), tile.inside)
+    if hess is not None:
+        write(hess, j, where(tile.kept, h, 0.0), tile.inside)
+    if targets_grad is not None:
+        t = targets_gradient(top - u, of_class(options.weight, j, z), factors, ls)
+        write(targets_grad, j, where(tile.kept, t, 0.0), tile.inside)

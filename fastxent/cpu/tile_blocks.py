@@ -1,0 +1,262 @@
+"""Many classes of rows one a lane, summed as `row` sums those of one row, so that the bits are the same.
+
+There, classes j, j + lanes, j + 2·lanes ... of a block share a lane, and lanes are then folded into one
+sum. Here each such group has a slot of its own, and slots are folded in the same order.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..simd import (
+    broadcast,
+    empty_row,
+    first_lanes,
+    lanes_of,
+    load,
+    load_masked,
+    maximum,
+    narrow,
+    pointer,
+    store,
+    where,
+    widen,
+)
+from .columns import read
+from .compile import inline, or_none
+from .derivatives import factors_for
+from .exact_sum import Sum, add, empty_sum, value_of
+from .options import transformed
+from .row import BLOCK
+from .shape import n_classes_of
+from .shift import Shift, ratio, shift_for, shifted_exp
+from .tally import Tally, empty_tally, reference_for, with_reference
+from .tile import TileSums, derivatives_of_targets, exponentials, weight_of_target, write_derivatives
+
+
+class Memory(NamedTuple):
+    """Vectors of the tile's lanes, one after the other: a largest logit for each block, and the slots."""
+
+    tops: Any
+    others_high: Any
+    others_low: Any
+    entropy_high: Any
+    entropy_low: Any
+    above: Any
+    mass: Any  # float64 from here on
+    mass_gap: Any
+    folding: Any
+
+
+@or_none
+def memory_for(in_blocks, logits):
+    lanes = lanes_of(logits)
+    block = BLOCK * lanes
+    slots = lanes * lanes
+    return Memory(
+        empty_row(lanes * ((n_classes_of(logits) + block - 1) // block), logits),
+        empty_row(slots, logits),
+        empty_row(slots, logits),
+        empty_row(slots, logits),
+        empty_row(slots, logits),
+        empty_row(slots, logits),
+        np.empty(slots),
+        np.empty(slots),
+        np.empty(slots),
+    )
+
+
+@or_none
+def in_memory(memory):
+    """The addresses."""
+    return Memory(
+        pointer(memory.tops, 0),
+        pointer(memory.others_high, 0),
+        pointer(memory.others_low, 0),
+        pointer(memory.entropy_high, 0),
+        pointer(memory.entropy_low, 0),
+        pointer(memory.above, 0),
+        pointer(memory.mass, 0),
+        pointer(memory.mass_gap, 0),
+        pointer(memory.folding, 0),
+    )
+
+
+@inline
+def _load_wide(p, i, z):
+    """As many float64 as z has lanes."""
+    return load_masked(p, i, first_lanes(lanes_of(z), z), 0.0)
+
+
+@inline
+def _folded(folding, z):
+    """The sum of the vectors there: the upper half added to the lower until one is left."""
+    n = lanes_of(z)
+    while n > 1:
+        n //= 2
+        for i in range(n):
+            low, high = _load_wide(folding, i * lanes_of(z), z), _load_wide(folding, (i + n) * lanes_of(z), z)
+            store(folding, i * lanes_of(z), low + high)
+    return _load_wide(folding, 0, z)
+
+
+@inline
+def _clear(memory, z):
+    """An empty sum in every slot."""
+    nothing, none_of = empty_sum(z), empty_tally(z)
+    for slot in range(0, lanes_of(z) * lanes_of(z), lanes_of(z)):
+        store(memory.others_high, slot, nothing.high)
+        store(memory.others_low, slot, nothing.low)
+        store(memory.entropy_high, slot, nothing.high)
+        store(memory.entropy_low, slot, nothing.low)
+        store(memory.above, slot, none_of.above)
+        store(memory.mass, slot, none_of.mass)
+        store(memory.mass_gap, slot, none_of.mass_gap)
+
+
+@inline
+def _load_tally(memory, slot, z, label_smoothing, entropy, rank):
+    mass, mass_gap, entropy_gap, above = empty_tally(z)
+    if label_smoothing is not None:
+        mass, mass_gap = _load_wide(memory.mass, slot, z), _load_wide(memory.mass_gap, slot, z)
+    if entropy is not None:
+        entropy_gap = Sum(load(memory.entropy_high, slot), load(memory.entropy_low, slot))
+    if rank is not None:
+        above = load(memory.above, slot)
+    return Tally(mass, mass_gap, entropy_gap, above)
+
+
+@inline
+def _store_tally(memory, slot, tally, label_smoothing, entropy, rank):
+    if label_smoothing is not None:
+        store(memory.mass, slot, tally.mass)
+        store(memory.mass_gap, slot, tally.mass_gap)
+    if entropy is not None:
+        store(memory.entropy_high, slot, tally.entropy_gap.high)
+        store(memory.entropy_low, slot, tally.entropy_gap.low)
+    if rank is not None:
+        store(memory.above, slot, tally.above)
+
+
+@inline
+def _folded_sums(high, low, folding, z):
+    """The sums in the slots, and these to one."""
+    for slot in range(0, lanes_of(z) * lanes_of(z), lanes_of(z)):
+        store(folding, slot, value_of(Sum(load(high, slot), load(low, slot))))
+    return _folded(folding, z)
+
+
+@inline
+def _plus_slots(total, memory, z, label_smoothing, entropy, rank):
+    mass, mass_gap, entropy_gap, above = total
+    if label_smoothing is not None:
+        mass = mass + _folded(memory.mass, z)
+        mass_gap = mass_gap + _folded(memory.mass_gap, z)
+    if entropy is not None:
+        entropy_gap = entropy_gap + _folded_sums(memory.entropy_high, memory.entropy_low, memory.folding, z)
+    if rank is not None:
+        for slot in range(0, lanes_of(z) * lanes_of(z), lanes_of(z)):
+            above = above + widen(load(memory.above, slot))
+    return Tally(mass, mass_gap, entropy_gap, above)
+
+
+@inline
+def _load_blocks(tile, memory, targets, weight):
+    """The logits into the tile, the largest up to each block into the memory.
+
+    Gives the targets' logits and weights.
+    """
+    z, lanes = tile.exps, lanes_of(tile.exps)
+    block = BLOCK * lanes
+    row_max, z_y, w_y = broadcast(-math.inf, z), broadcast(0.0, z), widen(broadcast(1.0, z))
+    for start in range(0, tile.n_classes, block):
+        for j in range(start, min(start + block, tile.n_classes)):
+            column = read(tile.logits, j, tile.kept, z)
+            store(z, j * lanes, column)
+            row_max = maximum(column, row_max)
+            z_y = where(tile.y == j, column, z_y)
+            w_y = weight_of_target(tile, j, w_y, targets, weight)
+        store(memory.tops, start // block * lanes, row_max)
+    return z_y, w_y
+
+
+@inline
+def _top_of(memory, start, z, options):
+    """The largest transformed logit up to the block that starts there."""
+    row_max = load(memory.tops, start // BLOCK)
+    return transformed(row_max, options.logit_scale, options.softcap)
+
+
+@inline
+def _narrowed(shift, z):
+    return Shift(narrow(shift.offset, z), narrow(shift.exponent, z))
+
+
+@inline
+def _sum_block(tile, memory, start, stop, z_y, shift, reference, targets, options):
+    """The exponentials of one block, summed in the slots."""
+    z, lanes = tile.exps, lanes_of(tile.exps)
+    _clear(memory, z)
+    for j in range(start, stop):
+        slot = j % lanes * lanes
+        tally = _load_tally(memory, slot, z, options.label_smoothing, options.entropy, options.rank)
+        e, tally = exponentials(tally, tile, j, z_y, shift, reference, targets, tile.transformed, options)
+        _store_tally(memory, slot, tally, options.label_smoothing, options.entropy, options.rank)
+        others = add(Sum(load(memory.others_high, slot), load(memory.others_low, slot)), e)
+        store(memory.others_high, slot, others.high)
+        store(memory.others_low, slot, others.low)
+
+
+def sum_blocks(memory, tile, targets, options):
+    """The sums over every row; the exponentials stay in the tile, each block under its own shift."""
+    z = tile.exps
+    block = BLOCK * lanes_of(z)
+    z_y, w_y = _load_blocks(tile, memory, targets, options.weight)
+    u_y = widen(transformed(z_y, options.logit_scale, options.softcap))
+    top = widen(_top_of(memory, 0, z, options))
+    shift, reference = shift_for(top, z), reference_for(top, z)
+    nothing = widen(broadcast(0.0, z))
+    others, tally = nothing, Tally(nothing, nothing, nothing, nothing)
+    for start in range(0, tile.n_classes, block):
+        old, old_reference = shift, reference
+        top = widen(_top_of(memory, start, z, options))
+        shift, reference = shift_for(top, z), reference_for(top, z)
+        rescale = ratio(old, shift)
+        exps = others
+        if targets is not None:
+            exps = others + where(tile.y < start, shifted_exp(u_y, old), 0.0)
+        step = reference - old_reference
+        tally = with_reference(tally, step, exps, rescale, options.label_smoothing, options.entropy)
+        stop = min(start + block, tile.n_classes)
+        _sum_block(
+            tile,
+            memory,
+            start,
+            stop,
+            z_y,
+            _narrowed(shift, z),
+            narrow(reference, z),
+            targets,
+            options,
+        )
+        others = others * rescale + _folded_sums(memory.others_high, memory.others_low, memory.folding, z)
+        tally = _plus_slots(tally, memory, z, options.label_smoothing, options.entropy, options.rank)
+    top = narrow(top, z)
+    e_top = widen(shifted_exp(top, _narrowed(shift, z)))
+    return TileSums(others, u_y, w_y, top, e_top, shift, tally)
+
+
+@inline
+def finish_blocks(tile, memory, targets, sums, outcome, grad, hess, targets_grad, row_factor, options):
+    """The derivatives, from the exponentials."""
+    z = tile.exps
+    block = BLOCK * lanes_of(z)
+    of_targets = derivatives_of_targets(tile, sums, outcome, row_factor, options)
+    for start in range(0, tile.n_classes, block):
+        shift = shift_for(widen(_top_of(memory, start, z, options)), z)
+        factors = factors_for(outcome, row_factor, ratio(shift, sums.shift), z)
+        for j in range(start, min(start + block, tile.n_classes)):
+            write_derivatives(
+                tile, j, targets, sums.top, factors, of_targets, grad, hess, targets_grad, options
+            )

@@ -1,0 +1,133 @@
+"""float16 and bfloat16: computed in float32, rounded once when stored."""
+
+import numpy as np
+import pytest
+
+import fastxent
+from tests.layouts import LAYOUTS, spaced
+from tests.measure import assert_same_bits
+from tests.mixes import ALL_SOFT, ALL_WITH_HESSIAN, Mix, problem, solve
+from tests.tolerances import eps
+
+PLAIN = Mix({})
+FEW, MANY = 10, 100
+
+
+@pytest.fixture(params=["float16", "bfloat16"])
+def half(request):
+    return dtype_of(request.param)
+
+
+def dtype_of(name):
+    return np.dtype(name if name == "float16" else pytest.importorskip("ml_dtypes").bfloat16)
+
+
+def bits(array):
+    return np.asarray(array).view(f"i{array.dtype.itemsize}")
+
+
+def assert_as_float32(results, expected):
+    """Row results bit for bit, and the others rounded once from what is float32 there."""
+    for name, value in expected.items():
+        if name == "loss":
+            assert results[name] == value
+        elif results[name].dtype.itemsize == 2:
+            with np.errstate(over="ignore"):
+                rounded = value.astype(results[name].dtype)
+            np.testing.assert_array_equal(bits(results[name]), bits(rounded), err_msg=name)
+        else:
+            assert_same_bits(results[name], value)
+
+
+@pytest.mark.parametrize("n_classes", [1, FEW, 15, 16, 17, 64, 65, MANY, 1025, 2050])
+def test_results_are_those_of_float32_logits_rounded_once(half, n_classes):
+    logits, targets, _ = problem(PLAIN, 37 if n_classes < 1000 else 7, n_classes, half)
+    expected = solve(fastxent, PLAIN, logits.astype(np.float32), targets, {})
+    results = solve(fastxent, PLAIN, logits, targets, {})
+    assert (results["grad"].dtype, results["loss_out"].dtype) == (half, np.float32)
+    assert_as_float32(results, expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "mix", "n_classes"),
+    [("float16", ALL_WITH_HESSIAN, FEW), ("bfloat16", ALL_SOFT, MANY)],
+    ids=["float16, Hessian", "bfloat16, soft"],
+)
+def test_options_give_the_results_of_float32_rounded_once(name, mix, n_classes):
+    logits, targets, options = problem(mix, 37, n_classes, dtype_of(name))
+    wide = targets.astype(np.float32) if mix.soft else targets
+    expected = solve(fastxent, mix, logits.astype(np.float32), wide, options)
+    assert_as_float32(solve(fastxent, mix, logits, targets, options), expected)
+
+
+def test_a_float32_gradient_is_not_rounded_at_all():
+    logits, targets, _ = problem(PLAIN, 37, MANY, np.float16)
+    expected = solve(fastxent, PLAIN, logits.astype(np.float32), targets, {})
+    grad = np.empty(logits.shape, np.float32)
+    assert_as_float32(solve(fastxent, PLAIN, logits, targets, {}, grad_out=grad), expected)
+
+
+@pytest.mark.parametrize("n_classes", [FEW, MANY])
+def test_layouts_and_in_place_change_no_bit(half, n_classes):
+    matrix, targets, _ = problem(PLAIN, 13, n_classes, half)
+    expected = solve(fastxent, PLAIN, matrix, targets, {})["grad"]
+    for layout in LAYOUTS.values():
+        logits = layout(matrix)
+        out = layout(np.zeros_like(matrix))
+        solve(fastxent, PLAIN, matrix, targets, {}, grad_out=out)
+        solve(fastxent, PLAIN, logits, targets, {}, grad_out=logits)
+        for grad in (logits, out):
+            np.testing.assert_array_equal(bits(grad.copy()), bits(expected))
+
+
+@pytest.mark.parametrize("n_classes", [FEW, MANY])
+def test_nothing_between_the_elements_is_written_and_ignored_rows_are_not_read(half, n_classes):
+    matrix, targets, _ = problem(PLAIN, 13, n_classes, half)
+    logits = spaced(matrix)
+    assert np.isnan(logits[targets == -100].astype(np.float32)).all()
+    grad = solve(fastxent, PLAIN, logits, targets, {}, grad_out=logits)["grad"]
+    assert not grad[targets == -100].astype(np.float32).any()
+    assert np.isfinite(grad.astype(np.float32)).all()
+    logits[...] = np.nan
+    assert np.isnan(logits.base.astype(np.float32)).all()
+
+
+@pytest.mark.parametrize("value", [0.0, 1.5, -200.0])
+@pytest.mark.parametrize("shape", [(300, 10), (3, 257), (300, 64)], ids=str)
+def test_equal_logits_give_exactly_log_k(half, shape, value):
+    """Sums of 257 or 300 ones in a half type would stop at 256, or at 2048."""
+    logits = np.full(shape, value, half)
+    targets = np.arange(shape[0]) % shape[1]
+    loss_out = np.empty(shape[0], np.float32)
+    loss, grad = fastxent.cross_entropy_with_grad(
+        logits, targets, loss_out=loss_out, lse_out=np.empty_like(loss_out)
+    )
+    assert loss == pytest.approx(np.log(shape[1]), rel=1e-15 if value == 0 else 2 * eps(np.float32))
+    np.testing.assert_allclose(loss_out, np.log(shape[1]), rtol=2 * eps(np.float32))
+    others = grad[0, 1:].astype(np.float64)
+    np.testing.assert_allclose(others, 1 / shape[1] / shape[0], rtol=2.0**-8, atol=2.0**-25)
+
+
+def test_soft_targets_may_have_more_digits_than_the_logits():
+    logits, targets, options = problem(ALL_SOFT, 5, MANY, np.float16)
+    wide = np.nextafter(targets.astype(np.float32), np.float32(2))
+    expected = solve(fastxent, ALL_SOFT, logits.astype(np.float32), wide, options)
+    assert_as_float32(solve(fastxent, ALL_SOFT, logits, wide, options), expected)
+
+
+@pytest.mark.parametrize("shape", [(5, 40), (3, 1030)], ids=str)
+def test_activations_of_half_types_are_those_of_float32_rounded_once(half, shape):
+    rng = np.random.default_rng(0)
+    z, g = rng.normal(0, 3, shape).astype(half), rng.normal(size=shape).astype(half)
+    p = fastxent.softmax(z)
+    calls = {"softmax": (z,), "log_softmax": (z,), "logsumexp": (z,), "sigmoid": (z,), "softmax_grad": (p, g)}
+    for name, arrays in calls.items():
+        function = getattr(fastxent, name)
+        expected = function(*(a.astype(np.float32) for a in arrays))
+        result = function(*arrays)
+        assert result.dtype == (np.float32 if name == "logsumexp" else half), name
+        assert_as_float32({name: result}, {name: expected})
+        if name != "logsumexp":
+            out = spaced(arrays[0])
+            assert function(out, *arrays[1:], out=out) is out
+            np.testing.assert_array_equal(bits(out.copy()), bits(result))

@@ -1,0 +1,319 @@
+"""Every option of cross-entropy and its gradient, against the specification in float64."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import fastxent
+from fastxent import _dispatch, reference
+from fastxent.cpu import MAX_CLASSES
+from tests import truth
+from tests.measure import assert_same_bits
+from tests.mixes import MIXES, assert_close, kept_rows, problem, solve, true_results
+from tests.numerical import numerical_diagonal, numerical_grad
+from tests.tolerances import NEAR_CERTAIN_RELATIVE, NUMERICAL_GRAD_ABSOLUTE, eps
+
+LANES, ROWS = 10, 100  # numbers of classes that go by the one engine and the other
+N_CLASSES = [1, 10, 15, 16, 17, 64, 65, 79, 1024, 1025, 2050]
+
+each_mix = pytest.mark.parametrize("name", MIXES)
+each_engine = pytest.mark.parametrize("n_classes", [LANES, ROWS], ids=["lanes", "rows"])
+
+
+def assert_as_specified(name, logits, targets, options, **more):
+    results = solve(fastxent, MIXES[name], logits, targets, options, **more)
+    expected = true_results(MIXES[name], logits, targets, options, **more)
+    assert_close(results, expected, logits.dtype, MIXES[name], logits, targets, options | more)
+    return results
+
+
+@each_mix
+@pytest.mark.parametrize("n_classes", N_CLASSES)
+def test_every_result_is_that_of_the_specification(name, n_classes):
+    mix = MIXES[name]
+    logits, targets, options = problem(mix, 19 if n_classes < 100 else 5, n_classes)
+    for more in ({}, {"reduction": "sum"}, {"reduction": "none"}, {"normalizer": 7.5}):
+        results = assert_as_specified(name, logits, targets, options, **more)
+        if "reduction" in more or "normalizer" in more:
+            continue
+        unread = ~kept_rows(None if mix.soft else targets, options, len(logits))
+        for output, values in results.items():
+            if output != "loss":
+                assert np.all(values[unread] == (n_classes if output == "rank_out" else 0)), output
+
+
+@pytest.mark.parametrize(
+    ("name", "n_classes"),
+    [("all with Hessian" if n_classes <= MAX_CLASSES else "all soft", n_classes) for n_classes in N_CLASSES],
+)
+def test_float32_is_within_a_few_roundings_of_the_terms(name, n_classes):
+    logits, targets, options = problem(MIXES[name], 40 if n_classes < 100 else 5, n_classes, np.float32)
+    assert_as_specified(name, logits, targets, options)
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    name=st.sampled_from(list(MIXES)),
+    n_rows=st.integers(1, 20),
+    n_classes=st.sampled_from([1, 2, 3, 9, 33, 64, 65, 130]),
+    spread=st.sampled_from([0.01, 1.0, 10.0, 100.0]),
+    label_smoothing=st.sampled_from([1e-6, 0.1, 0.9, 1.0]),
+    focal_gamma=st.sampled_from([1e-3, 0.5, 1.0, 1.5, 2.0, 5.0, 20.0]),
+    z_loss=st.sampled_from([1e-8, 1e-4, 1.0]),
+    softcap=st.sampled_from([0.5, 3.0, 30.0, 1e4]),
+    logit_scale=st.sampled_from([0.01, 0.5, 1.25, 7.0]),
+    seed=st.integers(0, 2**31),
+)
+def test_any_value_of_an_option_is_as_specified(name, n_rows, n_classes, spread, seed, **values):
+    logits, targets, options = problem(MIXES[name], n_rows, n_classes, spread=spread, seed=seed)
+    options |= {option: value for option, value in values.items() if option in options}
+    assert_as_specified(name, logits, targets, options)
+
+
+@each_mix
+@pytest.mark.parametrize("n_classes", [5, 66])
+def test_derivatives_are_the_numerical_ones(name, n_classes):
+    """Of the public function alone, one logit, and one element of soft targets, at a time."""
+    mix = MIXES[name]
+    logits, targets, options = problem(mix, 4, n_classes, spread=1.5, masks=False)
+    results = solve(fastxent, mix, logits, targets, options)
+
+    def assert_numerical(name, numerical, function, array):
+        np.testing.assert_allclose(
+            results[name], numerical(function, array), rtol=0, atol=NUMERICAL_GRAD_ABSOLUTE
+        )
+
+    def part(name, z, t=targets):
+        return solve(fastxent, mix, z, t, options)[name]
+
+    assert_numerical("grad", numerical_grad, lambda z: part("loss", z), logits)
+    if "hess_out" in mix.outputs:
+        assert_numerical("hess_out", numerical_diagonal, lambda z: part("grad", z), logits)
+    if "targets_grad_out" in mix.outputs:
+        assert_numerical("targets_grad_out", numerical_grad, lambda t: part("loss", logits, t), targets)
+
+
+@each_engine
+@pytest.mark.parametrize("gamma", [0.5, 2.0])
+def test_focal_loss_of_a_near_certain_row_keeps_its_digits(gamma, n_classes):
+    """p_y = 1 − 1e-10, where (1 − p_y)^gamma and lse − u_y have lost theirs to anyone who subtracts."""
+    assert_near_certain("focal and weight", n_classes, np.float64, {"focal_gamma": gamma})
+
+
+@each_engine
+def test_near_certain_rows_keep_their_digits_under_a_softcap_and_a_z_loss(n_classes):
+    assert_near_certain("softcap and z_loss", n_classes, np.float64, {"softcap": 200.0})
+
+
+def assert_near_certain(name, n_classes, dtype, changed):
+    """Relative to their own tiny size, against 60 digits."""
+    mix = MIXES[name]
+    _, _, options = problem(mix, 1, n_classes, dtype)
+    options |= changed
+    logits = np.full((1, n_classes), np.log(1e-10 / n_classes) / options.get("logit_scale", 1.0), dtype)
+    logits[0, 1] = 0
+    results = solve(fastxent, mix, logits, np.array([1]), {**options, "reduction": "sum"})
+    expected = truth.exact_row(logits[0], 1, options)
+    relative = NEAR_CERTAIN_RELATIVE[np.dtype(dtype)]
+    for output in {"loss", "loss_out", "lse_out", "grad", *mix.outputs} - {"rank_out"}:
+        np.testing.assert_allclose(np.squeeze(results[output]), expected[output], rtol=relative)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "n_classes"), [(np.float64, LANES), (np.float64, ROWS), (np.float32, ROWS)]
+)
+def test_near_certain_rows_of_soft_one_hot_targets_are_those_of_integers(n_classes, dtype):
+    """With all options there is too much to see digits; with none but these the loss is 1e-10."""
+    name = "soft" if dtype == np.float64 else "all soft"
+    off = {"label_smoothing": 0.0, "z_loss": 1e-300, "softcap": 1e6, "logit_scale": 1 - 1e-7}
+    options = {option: value for option, value in off.items() if name == "all soft"}
+    if options:
+        options |= {"weight": np.ones(n_classes), "sample_weight": np.ones(1)}
+    logits = np.full((1, n_classes), np.log(1e-10 / n_classes), dtype)
+    logits[0, 1] = 0
+    one_hot = np.zeros((1, n_classes), dtype)
+    one_hot[0, 1] = 1
+    results = solve(fastxent, MIXES[name], logits, one_hot, options)
+    expected = truth.exact_row(logits[0], 1, {})
+    relative = NEAR_CERTAIN_RELATIVE[np.dtype(np.float32)]  # of float64 too, where 1 is subtracted from a sum
+    for output in ("loss", "entropy_out", "lse_out"):
+        np.testing.assert_allclose(np.squeeze(results[output]), expected[output], rtol=relative)
+    np.testing.assert_allclose(results["targets_grad_out"][0, 1], expected["loss"], rtol=relative)
+    others = np.arange(n_classes) != 1
+    np.testing.assert_allclose(results["grad"][0, others], expected["grad"][others], rtol=relative)
+    # p_y − t_y is a difference of what was given, and of ones here.
+    np.testing.assert_allclose(results["grad"][0, 1], expected["grad"][1], atol=2 * eps(dtype))
+
+
+@pytest.mark.parametrize("name", ["soft", "all soft"])
+@each_engine
+def test_soft_one_hot_targets_equal_integer_ones(name, n_classes):
+    logits, _, options = problem(MIXES[name], 9, n_classes, masks=False)
+    targets = np.arange(9) % n_classes
+    one_hot = np.eye(n_classes)[targets]
+    results = solve(fastxent, MIXES[name], logits, one_hot, options)
+    rows = np.arange(9)
+    weight = options.get("weight", np.ones(n_classes))[targets] * options.get("sample_weight", np.ones(9))
+    expected = reference.cross_entropy_with_grad(
+        logits, targets, normalizer=options.get("sample_weight", np.ones(9)).sum(), **options
+    )
+    assert weight.any()
+    for result, value in zip((results["loss"], results["grad"]), expected, strict=True):
+        np.testing.assert_allclose(result, value, rtol=1e-12, atol=1e-14)
+    assert results["targets_grad_out"][rows, targets].any()
+
+
+@pytest.mark.parametrize("offset", [1e7, -1e7, 4096.0])
+@pytest.mark.parametrize(
+    ("name", "dtype", "n_classes"),
+    [(name, np.float64, k) for name in ("focal and weight", "smoothing", "soft") for k in (LANES, ROWS)]
+    + [("all with Hessian", np.float32, LANES)],
+)
+def test_a_common_offset_changes_nothing_that_the_inputs_express(name, dtype, n_classes, offset):
+    mix = MIXES[name]
+    logits, targets, options = problem(mix, 19, n_classes, dtype)
+    logits = np.round(logits * 4)
+    if "z_loss" in options:
+        options |= {"z_loss": 1e-300, "logit_scale": 0.5}
+    results = solve(fastxent, mix, logits + dtype(offset), targets, options)
+    expected = true_results(mix, logits, targets, options)
+    kept = kept_rows(None if mix.soft else targets, options, 19)
+    shift = offset * options.get("logit_scale", 1.0)
+    np.testing.assert_allclose(
+        results.pop("lse_out"), np.where(kept, expected["lse_out"] + shift, 0), rtol=1e-7
+    )
+    assert_close(results, expected, dtype, mix, logits, targets, options)
+
+
+@each_engine
+@pytest.mark.parametrize("name", ["softcap and z_loss", "all hard", "all soft"])
+def test_a_whole_sample_weight_is_a_repeated_row(name, n_classes):
+    mix = MIXES[name]
+    logits, targets, options = problem(mix, 8, n_classes, masks=False)
+    repeats = np.arange(8) % 4
+    weighted = solve(fastxent, mix, logits, targets, {**options, "sample_weight": repeats})
+    again = [a.repeat(repeats, axis=0) for a in (logits, targets, np.ones(8))]
+    repeated = solve(fastxent, mix, *again[:2], {**options, "sample_weight": again[2]})
+    assert weighted["loss"] == pytest.approx(repeated["loss"], rel=1e-14)
+    first = np.cumsum(repeats) - repeats
+    for i in np.flatnonzero(repeats):
+        expected = repeats[i] * repeated["grad"][first[i]]
+        np.testing.assert_allclose(weighted["grad"][i], expected, rtol=0, atol=eps(np.float64))
+
+
+@each_engine
+@pytest.mark.parametrize(
+    ("name", "scaled"),
+    [
+        ("focal and weight", ("weight",)),
+        ("softcap and z_loss", ("sample_weight",)),
+        ("all hard", ("sample_weight",)),
+        ("all soft", ("sample_weight",)),
+    ],
+)
+def test_scaling_all_weights_changes_no_mean(name, scaled, n_classes):
+    mix = MIXES[name]
+    logits, targets, options = problem(mix, 19, n_classes)
+    four_times = {option: 4 * options[option] for option in scaled}
+    results, expected = (solve(fastxent, mix, logits, targets, options | o) for o in (four_times, {}))
+    assert results["loss"] == expected["loss"]
+    assert_same_bits(results["grad"], expected["grad"])
+
+
+@each_engine
+@each_mix
+def test_mean_over_no_weight_is_zero(name, n_classes):
+    mix = MIXES[name]
+    logits, targets, options = problem(mix, 9, n_classes, masks=False)
+    nothing = [{weights: np.zeros_like(options[weights])} for weights in mix.weights]
+    if mix.soft:
+        nothing = [changed for changed in nothing if "sample_weight" in changed]
+    else:
+        nothing.append({"targets": np.full(9, -100)})
+    for changed in nothing:
+        arguments = {"targets": targets, **options, **changed}
+        results = solve(fastxent, mix, logits, arguments.pop("targets"), arguments)
+        assert results["loss"] == 0.0
+        for output in {"grad", "hess_out", "targets_grad_out"} & set(results):
+            assert not results[output].any()
+
+
+@each_engine
+@each_mix
+def test_in_place_equals_out_of_place_bit_for_bit(name, n_classes):
+    mix = MIXES[name]
+    logits, targets, options = problem(mix, 19, n_classes)
+    kept_logits, kept_targets = logits.copy(), targets.copy()
+    expected = solve(fastxent, mix, logits, targets, options)
+    assert_same_bits(logits, kept_logits)
+    assert_same_bits(targets, kept_targets)
+    outs = {"grad_out": logits}
+    if "targets_grad_out" in mix.outputs:
+        outs["targets_grad_out"] = targets
+    results = solve(fastxent, mix, logits, targets, options, **outs)
+    assert results["grad"] is logits
+    assert results.get("targets_grad_out", targets) is targets
+    for output, values in expected.items():
+        assert_same_bits(results[output], values)
+
+
+@each_engine
+def test_loss_alone_equals_the_loss_with_gradient(n_classes):
+    mix = MIXES["all hard"]
+    logits, targets, options = problem(mix, 19, n_classes)
+    expected = solve(fastxent, mix, logits, targets, options)
+    outs = {
+        name: np.zeros_like(expected[name]) for name in ("loss_out", "lse_out", "rank_out", "entropy_out")
+    }
+    assert fastxent.cross_entropy(logits, targets, **options, **outs) == expected["loss"]
+    for name, out in outs.items():
+        assert_same_bits(out, expected[name])
+
+
+@pytest.mark.parametrize("shape", [(3300, 10), (33, 1000)], ids=["lanes", "rows"])
+def test_serial_equals_parallel_bit_for_bit(run_kernels_in_parallel, shape):
+    mix = MIXES["all soft"]
+    logits, targets, options = problem(mix, *shape)
+    assert logits.size >= _dispatch.PARALLEL_FROM
+    results = []
+    for parallel in (False, True):
+        run_kernels_in_parallel(parallel)
+        results.append(solve(fastxent, mix, logits, targets, options))
+    for output, values in results[0].items():
+        assert_same_bits(results[1][output], values)
+
+
+@each_engine
+@pytest.mark.parametrize("gamma", [0.5, 2.0])
+def test_focal_loss_of_masked_targets_is_infinite_and_its_gradient_is_not(gamma, n_classes):
+    """p_y = 0, and p_y·(lse − u_y) with it, though the sum of all other probabilities may round below 1."""
+    logits, targets, options = problem(MIXES["focal and weight"], 60, n_classes, spread=50.0, masks=False)
+    options |= {"focal_gamma": gamma, "weight": np.ones(n_classes), "reduction": "none"}
+    targets[:] = 1
+    logits[:, 1] = -np.inf
+    results = assert_as_specified("focal and weight", logits, targets, options)
+    assert np.all(results["loss"] == np.inf)
+    assert np.isfinite(results["grad"]).all()
+
+
+@each_engine
+@pytest.mark.parametrize("name", ["focal and weight", "all hard"])
+def test_nan_ranks_above_every_number_and_stays_in_its_row(name, n_classes):
+    mix = MIXES[name]
+    logits, targets, options = problem(mix, 6, n_classes, masks=False)
+    targets[:] = np.where(targets == 3, 2, targets)
+    targets[3:] = 1
+    if "sample_weight" in options:
+        options["sample_weight"] = np.ones(6)
+    clean = solve(fastxent, mix, logits, targets, options)
+    logits[1, 3], logits[5, 1], logits[0, 3] = np.nan, np.nan, np.inf
+    results, expected = (solve(m, mix, logits, targets, options) for m in (fastxent, reference))
+    assert results["rank_out"].tolist() == expected["rank_out"].tolist()
+    assert results["rank_out"][1] >= 1
+    assert results["rank_out"][5] == n_classes
+    for output in ("loss_out", "lse_out"):
+        assert np.isnan(results[output][[1, 5]]).all()
+        assert_same_bits(results[output][2:5], clean[output][2:5])
+    assert np.isnan(results["grad"][[1, 5]]).all()
+    assert np.isfinite(results["grad"][2:5]).all()
