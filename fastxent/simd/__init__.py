@@ -31,7 +31,6 @@ from .memory import (
     pointer,
     put,
     scatter,
-    stack_array,
     store,
     store_masked,
 )
@@ -77,7 +76,6 @@ __all__ = [
     "row_offsets",
     "row_pointer",
     "scatter",
-    "stack_array",
     "storage_type",
     "store",
     "store_masked",

@@ -34,23 +34,6 @@ def pointer(typing_context, array, i):
     return signature(result, array, i), lower
 
 
-@intrinsic(prefer_literal=True)
-def stack_array(typing_context, like, size):
-    """The address of `size` numbers on the stack, uninitialised; size is a constant of the program.
-
-    They are of the dtype that those of `like` are computed in.
-    """
-    if not isinstance(size, types.IntegerLiteral):
-        return None
-    dtype = arithmetic_type(like.dtype)
-
-    def lower(context, builder, sig, args):
-        with builder.goto_entry_block():
-            return builder.alloca(context.get_value_type(dtype), size=ir.IntType(64)(size.literal_value))
-
-    return signature(types.CPointer(dtype), like, size), lower
-
-
 def empty_row(n, z):
     """A new array of n numbers, uninitialised, of the dtype that those of z are computed in."""
 
@@ -253,7 +236,10 @@ def _offsets(stride):
 
 @intrinsic
 def gather(typing_context, p, start, stride, mask, fill, z=None):
-    """Lane l from `start` + l·`stride` bytes after p, where the mask is true; `fill` elsewhere, unread."""
+    """Lane l from `start` + l·`stride` bytes after p, where the mask is true; `fill` elsewhere, unread.
+
+    A vector in place of the stride says for each lane how many bytes it lies from `start`.
+    """
     vector = _loaded(p, z, mask.lanes)
     if vector is None:
         return None
@@ -269,7 +255,7 @@ def gather(typing_context, p, start, stride, mask, fill, z=None):
 
 @intrinsic
 def scatter(typing_context, p, start, stride, vector, mask):
-    """Store lane l at `start` + l·`stride` bytes after p, where the mask is true."""
+    """Store lane l at `start` + l·`stride` bytes after p, or as `gather`, where the mask is true."""
     if not converts(p.dtype, vector.dtype):
         return None
 

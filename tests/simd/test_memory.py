@@ -20,7 +20,6 @@ from fastxent.simd import (
     pointer,
     put,
     scatter,
-    stack_array,
     store,
     store_masked,
     where,
@@ -178,25 +177,6 @@ def test_put_stores_one_rounded_number_and_is_not_optimised_away(parallel):
     assert np.all(out[:, ::2] == -1)
 
 
-@njit
-def on_the_stack(x, turns, out):
-    z = pointer(x, 0)
-    for turn in range(turns):
-        first, second = stack_array(z, 1024), stack_array(z, 1024)
-        for j in range(0, 1024, lanes_of(z)):
-            store(first, j, broadcast(turn + j, z))
-            store(second, j, broadcast(-turn - j, z))
-        for j in range(0, 1024, lanes_of(z)):
-            store(pointer(out, 0), j, load(first, j) - 2 * load(second, j))
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_stack_arrays_are_apart_and_of_the_size_asked_for(dtype):
-    out = np.zeros(1024, dtype)
-    on_the_stack(out, 2, out)
-    np.testing.assert_array_equal(out, 3 * (1 + np.arange(1024) // lanes_in(dtype) * lanes_in(dtype)))
-
-
 def before_a_forbidden_page(dtype):
     """Memory whose next byte ends the process when it is read or written."""
     page = mmap.PAGESIZE
@@ -218,8 +198,6 @@ def touch_only_what_is_allowed():
             scattered(memory, start * stride, stride, n, False, out)
             gathered(memory, start * stride, stride, n, False, out)
             masked_into(memory, start, n, out)
-    # more than any stack, were it not given back
-    on_the_stack(np.zeros(1), 100_000, np.zeros(1024))
     print("done")
 
 
