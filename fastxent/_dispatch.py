@@ -76,9 +76,9 @@ def softmax_grad(probs: NDArray[Any], grad: NDArray[Any], out: NDArray[Any]) -> 
 
 def sigmoid(logits: NDArray[Any], out: NDArray[Any]) -> None:
     z = np.ascontiguousarray(logits)
-    contiguous = out if out.flags.c_contiguous else np.empty_like(z)
-    variant = (z.size >= PARALLEL_FROM, z.dtype.num)
-    cpu.sigmoid_blocks(variant, z.reshape(-1), contiguous.reshape(-1))
+    contiguous = out if out.flags.c_contiguous else np.empty(out.shape, out.dtype)
+    arrays = z.reshape(-1), contiguous.reshape(-1)
+    cpu.sigmoid_blocks((z.size >= PARALLEL_FROM, *_kinds(arrays)), *arrays)
     if contiguous is not out:
         out[...] = contiguous
 
@@ -176,6 +176,8 @@ def _with_fewest_axes(
 def _merged(arrays: list[Any]) -> list[Any]:
     """Views of arrays of one shape, some of them None, with as few leading axes as all can be viewed with."""
     given = [a for a in arrays if a is not None]
+    if given[0].ndim == 2:
+        return arrays
     sizes: list[int] = []
     ends: list[int] = []  # the last axis of each run of axes that merge
     for axis, size in enumerate(given[0].shape[:-1]):

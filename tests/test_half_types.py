@@ -131,3 +131,16 @@ def test_activations_of_half_types_are_those_of_float32_rounded_once(half, shape
             out = spaced(arrays[0])
             assert function(out, *arrays[1:], out=out) is out
             np.testing.assert_array_equal(bits(out.copy()), bits(result))
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax", "softmax_grad", "sigmoid"])
+def test_activations_into_float32_are_not_rounded_at_all(name):
+    """After a call into float16, whose machine code must not be run on an array of float32."""
+    function = getattr(fastxent, name)
+    z = np.random.default_rng(0).normal(size=(5, 40)).astype(np.float16)
+    arguments = (fastxent.softmax(z), z) if name == "softmax_grad" else (z,)
+    assert function(*arguments).dtype == np.float16
+    expected = function(*(a.astype(np.float32) for a in arguments))
+    for out in (np.empty((5, 40), np.float32), np.empty((5, 80), np.float32)[:, ::2]):
+        assert function(*arguments, out=out) is out
+        assert_same_bits(out, expected)
