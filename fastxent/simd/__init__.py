@@ -35,6 +35,7 @@ from .memory import (
     store_masked,
 )
 from .storage import arithmetic_type, bfloat16, float16, storage_type
+from .transpose import load_four, store_four
 from .vector import Mask, Vector
 
 __all__ = [
@@ -58,6 +59,7 @@ __all__ = [
     "get",
     "lanes_of",
     "load",
+    "load_four",
     "load_masked",
     "log",
     "log1p",
@@ -78,6 +80,7 @@ __all__ = [
     "scatter",
     "storage_type",
     "store",
+    "store_four",
     "store_masked",
     "tanh",
     "to_float",

@@ -95,17 +95,17 @@ def _address(context, builder, base, index, index_type, llvm_type):
     return builder.bitcast(builder.gep(base, [offset]), llvm_type.as_pointer())
 
 
-def _loaded(p, z, lanes=None):
+def loaded_vector(p, z, lanes=None):
     """The vector that loads from p give, of so many lanes or the natural number; None if z's is no float."""
     natural = natural_vector((p if z is None else z).dtype)
     return Vector(natural.dtype, lanes or natural.lanes) if converts(p.dtype, natural.dtype) else None
 
 
-def _optional(z):
+def optional_z(z):
     return types.Omitted(None) if z is None else z
 
 
-def _elements(context, p, lanes):
+def element_vector(context, p, lanes):
     """LLVM: the type of so many elements as p has them in memory."""
     return ir.VectorType(context.get_value_type(p.dtype), lanes)
 
@@ -120,7 +120,7 @@ def _call_masked(context, builder, operation, p, lanes, result, arguments):
 
 def _read_masked(context, builder, operation, p, vector, where_from, mask, filler):
     """LLVM: what a masked load or gather gives, as the vector; the filler is one already."""
-    elements = _elements(context, p, vector.lanes)
+    elements = element_vector(context, p, vector.lanes)
     unread = filler if p.dtype == vector.dtype else ir.Constant(elements, ir.Undefined)
     arguments = [where_from, ir.IntType(32)(1), mask, unread]
     read = _call_masked(context, builder, operation, p, vector.lanes, elements, arguments)
@@ -132,15 +132,15 @@ def _read_masked(context, builder, operation, p, vector, where_from, mask, fille
 @intrinsic
 def load(typing_context, p, i, z=None):
     """The vector p[i], p[i+1], ..."""
-    vector = _loaded(p, z)
+    vector = loaded_vector(p, z)
     if vector is None:
         return None
 
     def lower(context, builder, sig, args):
-        address = _address(context, builder, args[0], args[1], i, _elements(context, p, vector.lanes))
+        address = _address(context, builder, args[0], args[1], i, element_vector(context, p, vector.lanes))
         return from_storage(context, builder, builder.load(address, align=1), p.dtype, vector.dtype)
 
-    return signature(vector, p, i, _optional(z)), lower
+    return signature(vector, p, i, optional_z(z)), lower
 
 
 @intrinsic
@@ -192,16 +192,16 @@ def put(typing_context, p, i, scalar):
 @intrinsic
 def load_masked(typing_context, p, i, mask, fill, z=None):
     """The lanes of p[i], p[i+1], ... where the mask is true and `fill` elsewhere, which is not read."""
-    vector = _loaded(p, z, mask.lanes)
+    vector = loaded_vector(p, z, mask.lanes)
     if vector is None:
         return None
 
     def lower(context, builder, sig, args):
-        address = _address(context, builder, args[0], args[1], i, _elements(context, p, vector.lanes))
+        address = _address(context, builder, args[0], args[1], i, element_vector(context, p, vector.lanes))
         filler = as_type(context, builder, args[3], fill, vector)
         return _read_masked(context, builder, "load", p, vector, address, args[2], filler)
 
-    return signature(vector, p, i, mask, fill, _optional(z)), lower
+    return signature(vector, p, i, mask, fill, optional_z(z)), lower
 
 
 @intrinsic
@@ -240,7 +240,7 @@ def gather(typing_context, p, start, stride, mask, fill, z=None):
 
     A vector in place of the stride says for each lane how many bytes it lies from `start`.
     """
-    vector = _loaded(p, z, mask.lanes)
+    vector = loaded_vector(p, z, mask.lanes)
     if vector is None:
         return None
 
@@ -250,7 +250,7 @@ def gather(typing_context, p, start, stride, mask, fill, z=None):
         filler = as_type(context, builder, filler, fill, vector)
         return _read_masked(context, builder, "gather", p, vector, addresses, chosen, filler)
 
-    return signature(vector, p, types.int64, _offsets(stride), mask, fill, _optional(z)), lower
+    return signature(vector, p, types.int64, _offsets(stride), mask, fill, optional_z(z)), lower
 
 
 @intrinsic

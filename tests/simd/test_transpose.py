@@ -1,0 +1,59 @@
+"""Four elements of every row, exchanged with one row a lane: the right ones, and none beside them."""
+
+import numpy as np
+import pytest
+
+from fastxent.simd import load, load_four, pointer, store, store_four
+from tests.simd.compiled import by_storage
+from tests.simd.test_memory import STORED, lanes_in
+
+FIRST = 3  # byte where the rows begin
+
+
+@by_storage
+def read_four(memory, stride, out):
+    vectors = load_four(pointer(memory, 0), stride)
+    for i in range(4):
+        store(pointer(out, i), 0, vectors[i])
+
+
+@by_storage
+def write_four(memory, stride, values):
+    vectors = (
+        load(pointer(values, 0), 0),
+        load(pointer(values, 1), 0),
+        load(pointer(values, 2), 0),
+        load(pointer(values, 3), 0),
+    )
+    store_four(pointer(memory, 0), stride, vectors)
+
+
+@pytest.fixture(params=STORED, ids=lambda dtype: np.dtype(dtype).name)
+def dtype(request):
+    return np.dtype(request.param)
+
+
+def rows_in(memory, dtype, stride, first):
+    return np.ndarray((lanes_in(dtype), 4), dtype, memory, first, (stride, dtype.itemsize))
+
+
+@pytest.mark.parametrize("elements", [4, 5, 10, -7])
+def test_four_of_every_row_come_one_row_a_lane(dtype, elements):
+    stride, n_lanes = elements * dtype.itemsize + 1, lanes_in(dtype)
+    raw = np.random.default_rng(0).integers(1, 60, 2 * 1024 + 16, dtype=np.uint8)
+    first = FIRST + (n_lanes * -stride if stride < 0 else 0)
+    out = np.zeros((4, n_lanes), dtype)
+    read_four(raw[first : first + dtype.itemsize].view(dtype), stride, out)
+    np.testing.assert_array_equal(out, rows_in(raw, dtype, stride, first).T)
+
+
+@pytest.mark.parametrize("elements", [4, 5, 10, -7])
+def test_four_vectors_go_one_lane_a_row_and_nothing_else_changes(dtype, elements):
+    stride, n_lanes = elements * dtype.itemsize + 1, lanes_in(dtype)
+    raw = np.random.default_rng(0).integers(1, 60, 2 * 1024 + 16, dtype=np.uint8)
+    first = FIRST + (n_lanes * -stride if stride < 0 else 0)
+    values = np.arange(4 * n_lanes).astype(dtype).reshape(4, n_lanes)
+    expected = raw.copy()
+    rows_in(expected, dtype, stride, first)[...] = values.T
+    write_four(raw[first : first + dtype.itemsize].view(dtype), stride, values)
+    np.testing.assert_array_equal(raw, expected)
