@@ -5,11 +5,16 @@ from typing import Any, NamedTuple
 from ..simd import (
     advance,
     gather,
+    lanes_of,
+    load,
+    load_four,
     load_masked,
     pointer,
     row_offsets,
     row_pointer,
     scatter,
+    store,
+    store_four,
     store_masked,
 )
 from .compile import inline, or_none
@@ -22,20 +27,25 @@ class Columns(NamedTuple):
     first: Any  # that of the first row
     offsets: Any  # bytes from the array to the row of each lane
     stride: int  # bytes from class to class
+    row_stride: int  # and from row to row, where all lie on one axis
     side_by_side: bool  # whether the rows of the lanes are neighbours in memory
+    in_rows: bool  # whether the classes of each are, with a row for every lane and as far apart
 
 
 @or_none
 def columns_at(array, start, n_lanes):
     """The rows from `start` (see `strided` for why there is no branch here)."""
     axis = array.ndim - 2
-    run = array.shape[axis] - start % array.shape[axis]
+    stride, row_stride = array.strides[axis + 1], array.strides[axis]
+    on_one_axis = n_lanes <= array.shape[axis] - start % array.shape[axis]
     return Columns(
         pointer(array, 0),
         row_pointer(array, start),
         row_offsets(array, start),
-        array.strides[axis + 1],
-        (array.strides[axis] == array.itemsize) & (n_lanes <= run),
+        stride,
+        row_stride,
+        (row_stride == array.itemsize) & on_one_axis,
+        (stride == array.itemsize) & on_one_axis & (n_lanes == lanes_of(array)),
     )
 
 
@@ -55,3 +65,37 @@ def write(columns, j, column, mask):
         store_masked(advance(columns.first, j * columns.stride), 0, column, mask)
     else:
         scatter(columns.array, j * columns.stride, columns.offsets, column, mask)
+
+
+@inline
+def read_all(columns, n_classes, mask, tile):
+    """Every class into the tile, a vector each."""
+    lanes = lanes_of(tile)
+    if columns.in_rows and n_classes >= 4:
+        for four in range(0, n_classes, 4):
+            j = min(four, n_classes - 4)
+            vectors = load_four(advance(columns.first, j * columns.stride), columns.row_stride, tile)
+            for i in range(4):
+                store(tile, (j + i) * lanes, vectors[i])
+    else:
+        for j in range(n_classes):
+            store(tile, j * lanes, read(columns, j, mask, tile))
+
+
+@inline
+def write_all(columns, n_classes, mask, tile):
+    """Every class from the tile."""
+    lanes = lanes_of(tile)
+    if columns.in_rows and n_classes >= 4:
+        for four in range(0, n_classes, 4):
+            j = min(four, n_classes - 4)
+            vectors = (
+                load(tile, j * lanes),
+                load(tile, (j + 1) * lanes),
+                load(tile, (j + 2) * lanes),
+                load(tile, (j + 3) * lanes),
+            )
+            store_four(advance(columns.first, j * columns.stride), columns.row_stride, vectors)
+    else:
+        for j in range(n_classes):
+            write(columns, j, load(tile, j * lanes), mask)

@@ -94,13 +94,13 @@ class Kernel:
         self._loop = loop
         self._outputs = outputs
         self._parameters = tuple(inspect.signature(loop).parameters)
-        self._entries: dict[Variant, Callable[..., Any]] = {}
+        self.entries: dict[Variant, Callable[..., Any]] = {}
         self._dispatchers: dict[bool, Any] = {}
         self._lock = threading.Lock()
         self.__doc__ = loop.__doc__
 
     def __call__(self, variant: Variant, *arguments: Any) -> Any:
-        entry = self._entries.get(variant)
+        entry = self.entries.get(variant)
         if entry is None:
             entry = self._compiled(variant, arguments)
         return entry(*arguments)
@@ -120,8 +120,8 @@ class Kernel:
                 self._dispatchers[parallel] = self._new_dispatcher(parallel)
             dispatcher = self._dispatchers[parallel]
             dispatcher.compile(signature)
-            self._entries[variant] = dispatcher.get_overload(signature)
-            return self._entries[variant]
+            self.entries[variant] = dispatcher.get_overload(signature)
+            return self.entries[variant]
 
     def _new_dispatcher(self, parallel: bool) -> Any:
         # Numba names the cache file after the function, and forgets the compile options there.

@@ -14,6 +14,7 @@ from ..simd import (
     empty_row,
     first_lanes,
     lanes_of,
+    load,
     load_masked,
     maximum,
     narrow,
@@ -24,9 +25,10 @@ from ..simd import (
     where,
     widen,
 )
-from .columns import columns_at, read
+from .columns import columns_at, read_all, write_all
 from .compile import inline, kernel, specialised
 from .derivatives import factors_for
+from .exact_sum import add, empty_sum, value_of
 from .options import in_addresses, transformed
 from .outcome import outcome_of
 from .row import rows_in_chunk
@@ -35,7 +37,7 @@ from .shift import Shift, shift_for, shifted_exp
 from .strided import RowOutputs, address, scratch_kept
 from .tally import empty_tally, in_float64, reference_for
 from .targets import survey
-from .tile import Tile, TileSums, derivatives_of_targets, exponentials, weight_of_target, write_derivatives
+from .tile import Tile, TileSums, derivatives_of, derivatives_of_targets, exponentials, weight_of_target
 from .tile_blocks import finish_blocks, in_memory, memory_for, sum_blocks
 from .total import sum_of
 
@@ -47,20 +49,26 @@ def _sum_tile(memory, tile, targets, options):
     """The sums over every row; the exponentials stay in the tile."""
     z = tile.exps
     row_max, z_y, w_y = broadcast(-math.inf, z), broadcast(0.0, z), widen(broadcast(1.0, z))
+    read_all(tile.logits, tile.n_classes, tile.kept, z)
+    number = broadcast(0.0, z)
     for j in range(tile.n_classes):
-        column = read(tile.logits, j, tile.kept, z)
-        store(z, j * lanes_of(z), column)
+        column, is_target = load(z, j * lanes_of(z)), tile.y == number
         row_max = maximum(column, row_max)
-        z_y = where(tile.y == j, column, z_y)
-        w_y = weight_of_target(tile, j, w_y, targets, options.weight)
+        z_y = where(is_target, column, z_y)
+        w_y = weight_of_target(is_target, j, w_y, targets, options.weight)
+        number += 1.0
     top = transformed(row_max, options.logit_scale, options.softcap)
     shift, reference = shift_for(top, z), reference_for(top, z)
-    others, tally = widen(broadcast(0.0, z)), empty_tally(z)
+    others, tally, number = empty_sum(z), empty_tally(z), broadcast(0.0, z)
     for j in range(tile.n_classes):
-        e, tally = exponentials(tally, tile, j, z_y, shift, reference, targets, tile.transformed, options)
-        others += widen(e)
+        is_target = tile.y == number
+        e, tally = exponentials(
+            tally, tile, j, is_target, z_y, shift, reference, targets, tile.transformed, options
+        )
+        others = add(others, e)
+        number += 1.0
     return TileSums(
-        others,
+        value_of(others),
         widen(transformed(z_y, options.logit_scale, options.softcap)),
         w_y,
         top,
@@ -75,8 +83,15 @@ def _finish_tile(tile, targets, sums, outcome, grad, hess, targets_grad, row_fac
     """The derivatives, from the exponentials."""
     factors = factors_for(outcome, row_factor, 1.0, tile.exps)
     of_targets = derivatives_of_targets(tile, sums, outcome, row_factor, options)
+    number = broadcast(0.0, tile.exps)
     for j in range(tile.n_classes):
-        write_derivatives(tile, j, targets, sums.top, factors, of_targets, grad, hess, targets_grad, options)
+        is_target = tile.y == number
+        g = derivatives_of(
+            tile, j, is_target, targets, sums.top, factors, of_targets, hess, targets_grad, options
+        )
+        store(tile.exps, j * lanes_of(tile.exps), g)
+        number += 1.0
+    write_all(grad, tile.n_classes, tile.inside, tile.exps)
 
 
 @inline

@@ -65,14 +65,14 @@ def of_class(weight, j, z):
 
 
 @inline
-def weight_of_target(tile, j, w_y, targets, weight):
+def weight_of_target(is_target, j, w_y, targets, weight):
     if targets is not None and weight is not None:
-        w_y = where(tile.y == j, weight[j], w_y)
+        w_y = where(is_target, weight[j], w_y)
     return w_y
 
 
 @inline
-def exponentials(tally, tile, j, z_y, shift, reference, targets, kept_logits, options):
+def exponentials(tally, tile, j, is_target, z_y, shift, reference, targets, kept_logits, options):
     """Those of class j, 0 for the rows' targets, and the tally with the class in it.
 
     They stay in the tile, where the logits were.
@@ -99,7 +99,7 @@ def exponentials(tally, tile, j, z_y, shift, reference, targets, kept_logits, op
         options.divergence,
     )
     if targets is not None:
-        e = where(tile.y == j, 0.0, e)
+        e = where(is_target, 0.0, e)
     return e, tally
 
 
@@ -120,8 +120,8 @@ def derivatives_of_targets(tile, sums, outcome, row_factor, options):
 
 
 @inline
-def write_derivatives(tile, j, targets, top, factors, of_targets, grad, hess, targets_grad, options):
-    """Those of class j, from its exponentials."""
+def derivatives_of(tile, j, is_target, targets, top, factors, of_targets, hess, targets_grad, options):
+    """The gradient of class j, from its exponentials; the other derivatives are written."""
     z = tile.exps
     ls, logit_scale = options.label_smoothing, options.logit_scale
     e = load(z, j * lanes_of(z))
@@ -130,10 +130,10 @@ def write_derivatives(tile, j, targets, top, factors, of_targets, grad, hess, ta
     g = gradient(e, u, m, factors, ls, logit_scale, options.softcap)
     h = second_derivative(e, factors, options.z_loss, logit_scale)
     if targets is not None:
-        g, h = where(tile.y == j, of_targets.grad, g), where(tile.y == j, of_targets.hess, h)
-    write(grad, j, where(tile.kept, g, 0.0), tile.inside)
+        g, h = where(is_target, of_targets.grad, g), where(is_target, of_targets.hess, h)
     if hess is not None:
         write(hess, j, where(tile.kept, h, 0.0), tile.inside)
     if targets_grad is not None:
         t = targets_gradient(top - u, of_class(options.weight, j, z), factors, ls)
         write(targets_grad, j, where(tile.kept, t, 0.0), tile.inside)
+    return where(tile.kept, g, 0.0)

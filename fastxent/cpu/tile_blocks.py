@@ -23,7 +23,7 @@ from ..simd import (
     where,
     widen,
 )
-from .columns import read
+from .columns import read, write
 from .compile import inline, or_none
 from .derivatives import factors_for
 from .exact_sum import Sum, add, empty_sum, value_of
@@ -32,7 +32,7 @@ from .row import BLOCK
 from .shape import n_classes_of
 from .shift import Shift, ratio, shift_for, shifted_exp
 from .tally import Tally, empty_tally, reference_for, with_reference
-from .tile import TileSums, derivatives_of_targets, exponentials, weight_of_target, write_derivatives
+from .tile import TileSums, derivatives_of, derivatives_of_targets, exponentials, weight_of_target
 
 
 class Memory(NamedTuple):
@@ -176,7 +176,7 @@ def _load_blocks(tile, memory, targets, weight):
             store(z, j * lanes, column)
             row_max = maximum(column, row_max)
             z_y = where(tile.y == j, column, z_y)
-            w_y = weight_of_target(tile, j, w_y, targets, weight)
+            w_y = weight_of_target(tile.y == j, j, w_y, targets, weight)
         store(memory.tops, start // block * lanes, row_max)
     return z_y, w_y
 
@@ -201,7 +201,9 @@ def _sum_block(tile, memory, start, stop, z_y, shift, reference, targets, option
     for j in range(start, stop):
         slot = j % lanes * lanes
         tally = _load_tally(memory, slot, z, options.label_smoothing, options.entropy, options.rank)
-        e, tally = exponentials(tally, tile, j, z_y, shift, reference, targets, tile.transformed, options)
+        e, tally = exponentials(
+            tally, tile, j, tile.y == j, z_y, shift, reference, targets, tile.transformed, options
+        )
         _store_tally(memory, slot, tally, options.label_smoothing, options.entropy, options.rank)
         others = add(Sum(load(memory.others_high, slot), load(memory.others_low, slot)), e)
         store(memory.others_high, slot, others.high)
@@ -257,6 +259,7 @@ def finish_blocks(tile, memory, targets, sums, outcome, grad, hess, targets_grad
         shift = shift_for(widen(_top_of(memory, start, z, options)), z)
         factors = factors_for(outcome, row_factor, ratio(shift, sums.shift), z)
         for j in range(start, min(start + block, tile.n_classes)):
-            write_derivatives(
-                tile, j, targets, sums.top, factors, of_targets, grad, hess, targets_grad, options
+            g = derivatives_of(
+                tile, j, tile.y == j, targets, sums.top, factors, of_targets, hess, targets_grad, options
             )
+            write(grad, j, g, tile.inside)
