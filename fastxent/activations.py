@@ -138,13 +138,16 @@ def softmax_grad(
     return result
 
 
-def sigmoid(logits: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
+def sigmoid(logits: ArrayLike, *, axis: int = -1, out: NDArray[Any] | None = None) -> NDArray[Any]:
     """The logistic function 1 / (1 + exp(−z)) of every element: the two-class softmax of (z, 0).
 
     Parameters
     ----------
     logits
         float32, float64, float16 or bfloat16 (of ml_dtypes), any shape and strides.
+    axis
+        The axis of the classes, so that one call serves softmax and sigmoid alike: it must be an axis of
+        the logits, and each class is taken by itself whichever it is.
     out
         Where to store the result: an array of the logits' shape and dtype, or float32 for half types,
         that either is the logits or does not overlap them.
@@ -156,7 +159,7 @@ def sigmoid(logits: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[An
     Raises
     ------
     TypeError, ValueError
-        An argument has the wrong dtype; the wrong shape.
+        An argument has the wrong dtype; the wrong shape or a value out of range.
 
     Examples
     --------
@@ -165,6 +168,7 @@ def sigmoid(logits: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[An
     array([0. , 0.5, 1. ])
     """
     z = float_array("logits", logits)
+    classes_last(z, axis)
     result = output_like("out", out, "logits", z)
     _dispatch.sigmoid(z, result)
     return result

@@ -32,8 +32,8 @@ def softmax_grad(
     return store(out, p * (g - (p * g).sum(axis=axis, keepdims=True)), np.asarray(probs).dtype)
 
 
-def sigmoid(logits: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
-    z = arithmetic(logits)
+def sigmoid(logits: ArrayLike, *, axis: int = -1, out: NDArray[Any] | None = None) -> NDArray[Any]:
+    z = np.moveaxis(arithmetic(logits), axis, axis)  # an axis that is not there is an error
     e = np.exp(-np.abs(z))
     return store(out, np.where(z < 0, e, 1) / (1 + e), np.asarray(logits).dtype)
 
