@@ -55,6 +55,18 @@ def cross_entropy(
     return kernel(variant, logits, targets, ignore_index, divisor, options, loss, lse, grad)
 
 
+def plain_cross_entropy(
+    logits: NDArray[Any], targets: NDArray[np.int64], ignore_index: int, grad: NDArray[Any] | None
+) -> tuple[float, int]:
+    dtype = logits.dtype.num
+    kernel = cpu.cross_entropy_lanes if logits.shape[1] <= cpu.MAX_CLASSES else cpu.cross_entropy_rows
+    parallel = logits.size >= PARALLEL_FROM and _is_parallel(logits)
+    variant = (parallel, 2, dtype, True, True, None if grad is None else dtype, None)
+    arguments = logits, targets, ignore_index, 0.0, cpu.PLAIN, None, None, grad
+    entry = kernel.entries.get(variant)
+    return kernel(variant, *arguments) if entry is None else entry(*arguments)
+
+
 def softmax(logits: NDArray[Any], out: NDArray[Any]) -> None:
     _run(cpu.softmax_rows, *_merged([logits, out]))
 

@@ -18,6 +18,28 @@ _FLOAT32, _FLOAT16 = np.dtype(np.float32), np.dtype(np.float16)
 _INT64 = np.dtype(np.int64)
 
 
+def are_plain_arrays(logits: Any, targets: Any, axis: Any, ignore_index: Any, grad_out: Any) -> bool:
+    """Whether these are what training loops pass for a small batch, so that nothing is left to check.
+
+    Contiguous logits of few rows, integer targets, and the logits or nothing for the gradient.
+    """
+    return (
+        type(logits) is type(targets) is np.ndarray
+        and type(axis) is type(ignore_index) is int
+        and axis == -1
+        and -(2**63) <= ignore_index < 2**63
+        and logits.ndim == 2
+        and targets.ndim == 1
+        and len(logits) == len(targets)
+        and targets.dtype is _INT64
+        and logits.dtype in _FLOAT_DTYPES
+        and logits.flags.carray
+        and targets.flags.c_contiguous
+        and (grad_out is None or grad_out is logits)
+        and (logits.base is targets.base is None or not np.may_share_memory(logits, targets))
+    )
+
+
 def check_reduction(reduction: Any, normalizer: Any) -> float:
     """The divisor of the sum of the row losses and of every gradient; 0 stands for that of the mean."""
     if reduction not in ("mean", "sum", "none"):

@@ -115,14 +115,15 @@ def cross_entropy(
     >>> rank
     array([1, 0])
     """
-    z = _validation.float_array("logits", logits)
     # fmt: off
     given = (
         weight, sample_weight, label_smoothing, focal_gamma, z_loss, softcap, logit_scale,
         rank_out, entropy_out, None, None,
     )
     # fmt: on
-    return _solve(z, targets, axis, ignore_index, reduction, normalizer, loss_out, lse_out, None, None, given)
+    return _solve(
+        logits, targets, axis, ignore_index, reduction, normalizer, loss_out, lse_out, None, False, given
+    )[0]
 
 
 def cross_entropy_with_grad(
@@ -194,62 +195,68 @@ def cross_entropy_with_grad(
     >>> grad is logits
     True
     """
-    z = _validation.float_array("logits", logits)
-    grad = _validation.output_like("grad_out", grad_out, "logits", z)
     # fmt: off
     given = (
         weight, sample_weight, label_smoothing, focal_gamma, z_loss, softcap, logit_scale,
         rank_out, entropy_out, hess_out, targets_grad_out,
     )
     # fmt: on
-    loss = _solve(
-        z, targets, axis, ignore_index, reduction, normalizer, loss_out, lse_out, grad, grad_out, given
+    return _solve(
+        logits, targets, axis, ignore_index, reduction, normalizer, loss_out, lse_out, grad_out, True, given
     )
-    return loss, grad
 
 
 def _solve(
-    logits: NDArray[Any],
-    targets: ArrayLike,
+    logits: Any,
+    targets: Any,
     axis: int,
     ignore_index: int,
     reduction: Reduction,
     normalizer: float | None,
     loss_out: NDArray[Any] | None,
     lse_out: NDArray[Any] | None,
-    grad: NDArray[Any] | None,
     grad_out: NDArray[Any] | None,
-    given: tuple[Any, ...],
-) -> Loss:
-    """Both functions, from checked logits. `grad` is `grad_out` or new; `given` are the options."""
-    z = _validation.classes_last(logits, axis)
-    shape = z.shape[:-1]
+    with_grad: bool,
+    options_given: tuple[Any, ...],
+) -> tuple[Loss, Any]:
+    """Loss and gradient, the latter None if not asked for."""
+    no_options = _options.are_off(*options_given)
+    is_plain = no_options and loss_out is lse_out is None and normalizer is None and reduction == "mean"
+    if is_plain and _validation.are_plain_arrays(logits, targets, axis, ignore_index, grad_out):
+        grad = np.empty_like(logits) if with_grad and grad_out is None else grad_out
+        loss, bad = _dispatch.plain_cross_entropy(logits, targets, ignore_index, grad)
+        if bad < 0:
+            return loss, grad
+
+    z = _validation.float_array("logits", logits)
+    grad = _validation.output_like("grad_out", grad_out, "logits", z) if with_grad else None
+    rows = _validation.classes_last(z, axis)
+    shape = rows.shape[:-1]
     ignored = _validation.check_ignore_index(ignore_index)
     divisor = _validation.check_reduction(reduction, normalizer)
-    y, soft_targets = _validation.check_targets(targets, logits, shape)
+    y, soft_targets = _validation.check_targets(targets, z, shape)
+    given = _options.Given(*options_given)
     options = _options.PLAIN
-    if soft_targets is not None or not _options.are_off(*given):
-        options = _options.check_options(logits, soft_targets, axis, ignored, _options.Given(*given))
-    if options is not _options.PLAIN or loss_out is not None or lse_out is not None:
-        _options.check_outputs(logits, targets, shape, loss_out, lse_out, grad_out, _options.Given(*given))
-    elif grad_out is not None:
-        _validation.check_apart("grad_out", grad_out, "targets", targets)
+    if soft_targets is not None or not no_options:
+        options = _options.check_options(z, soft_targets, axis, ignored, given)
+    _options.check_outputs(z, targets, shape, loss_out, lse_out, grad_out, given)
 
     row_losses = None if reduction != "none" and loss_out is None else np.empty(shape, np.float64)
     lse = None if lse_out is None else np.empty(shape, np.float64)
-    grad_rows = grad if z is logits or grad is None else _validation.classes_last(grad, axis)
-    loss, bad = _dispatch.cross_entropy(z, y, ignored, divisor, options, row_losses, lse, grad_rows)
+    grad_rows = None if grad is None else _validation.classes_last(grad, axis)
+    loss, bad = _dispatch.cross_entropy(rows, y, ignored, divisor, options, row_losses, lse, grad_rows)
     if bad >= 0:
-        _validation.raise_bad_target(targets, bad, z.shape[-1], ignored)
-    if row_losses is None and lse is None and options is _options.PLAIN:
-        return loss
-    *_, rank_out, entropy_out, _, _ = given
-    rows = ((loss_out, row_losses), (lse_out, lse), (rank_out, options.rank), (entropy_out, options.entropy))
-    for out, values in rows:
+        _validation.raise_bad_target(targets, bad, rows.shape[-1], ignored)
+    for out, values in (
+        (loss_out, row_losses),
+        (lse_out, lse),
+        (given.rank_out, options.rank),
+        (given.entropy_out, options.entropy),
+    ):
         if out is not None and values is not None:
             out[...] = values.reshape(shape)
-    if row_losses is None or reduction != "none":
-        return loss
+    if reduction != "none" or row_losses is None:
+        return loss, grad
     if loss_out is not None:
-        return loss_out
-    return row_losses.astype(_validation.row_dtype(logits.dtype), copy=False)
+        return loss_out, grad
+    return row_losses.astype(_validation.row_dtype(z.dtype), copy=False), grad

@@ -173,3 +173,24 @@ def test_batches_of_any_number_of_axes_may_follow_each_other(n_classes):
         assert loss.shape == shape
         assert np.array_equal(loss.ravel(), expected)
         assert lse.all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n_classes", [3, 64, 65])
+def test_the_short_way_of_plain_arrays_gives_what_the_checked_one_gives(n_classes, dtype, monkeypatch):
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(33, n_classes)).astype(dtype)
+    targets = rng.integers(0, n_classes, 33)
+    targets[4] = -100
+    in_place = logits.copy()
+    short = [
+        fastxent.cross_entropy(logits, targets),
+        *fastxent.cross_entropy_with_grad(logits, targets),
+        *fastxent.cross_entropy_with_grad(in_place, targets, grad_out=in_place),
+    ]
+    monkeypatch.setattr(_dispatch, "plain_cross_entropy", None)
+    unusual = np.int64(-100)  # no plain int, so the long way
+    loss, grad = fastxent.cross_entropy_with_grad(logits, targets, ignore_index=unusual)
+    for result, expected in zip(short, [loss, loss, grad, loss, grad], strict=True):
+        assert np.array_equal(result, expected)
+    assert short[-1] is in_place

@@ -322,3 +322,13 @@ def test_an_array_like_is_as_good_as_an_array():
     assert loss == expected
     assert grad is subclass
     assert np.array_equal(grad, expected_grad)
+
+
+@pytest.mark.parametrize("views", [False, True], ids=["a view of the logits", "views of one buffer"])
+def test_plain_targets_in_the_memory_of_the_gradient_are_refused(views):
+    buffer = np.zeros(4 * 5 + 8, np.float64)
+    logits = buffer[:20].reshape(4, 5) if views else np.zeros((4, 5))
+    targets = (buffer[17:21] if views else logits.reshape(-1)[4:8]).view(np.int64)
+    with pytest.raises(ValueError, match="grad_out must not overlap targets"):
+        fastxent.cross_entropy_with_grad(logits, targets, grad_out=logits)
+    assert not logits.any()
