@@ -19,17 +19,11 @@ from numba import njit, types
 from numba.extending import overload
 
 from ..simd import storage_type
+from ..simd.inlining import INLINE, KernelCompiler, inline
+
+__all__ = ["Kernel", "inline", "kernel", "or_none", "specialised"]
 
 Variant = tuple[Any, ...]
-
-# A function that is only inlined needs no entries from outside, which take a third of its compile time.
-_INLINE: Any = {
-    "forceinline": True,
-    "error_model": "numpy",
-    "no_cpython_wrapper": True,
-    "no_cfunc_wrapper": True,
-}
-inline = njit(fastmath=False, **_INLINE)
 
 
 def specialised(choose: Callable[..., Any]) -> Callable[..., Any]:
@@ -47,7 +41,7 @@ def specialised(choose: Callable[..., Any]) -> Callable[..., Any]:
     def choose_by_types(*argument_types: types.Type) -> Callable[..., Any]:
         return choose(*(None if isinstance(t, types.NoneType) else t for t in argument_types))
 
-    overload(function, jit_options=_INLINE)(choose_by_types)
+    overload(function, jit_options=INLINE)(choose_by_types)
     return function
 
 
@@ -64,7 +58,7 @@ def or_none(function: Callable[..., Any]) -> Callable[..., Any]:
     def choose(*argument_types: types.Type) -> Callable[..., Any]:
         return nothing if isinstance(argument_types[0], types.NoneType) else function
 
-    overload(stub, strict=False, jit_options=_INLINE)(choose)
+    overload(stub, strict=False, jit_options=INLINE)(choose)
     return stub
 
 
@@ -129,7 +123,14 @@ class Kernel:
         variant = "parallel" if parallel else "serial"
         loop.__qualname__ = f"{self._loop.__name__}_{variant}_{_source_digest()}"
         loop.__module__ = self._loop.__module__
-        return njit(parallel=parallel, nogil=True, fastmath=False, error_model="numpy", cache=True)(loop)
+        return njit(
+            parallel=parallel,
+            nogil=True,
+            fastmath=False,
+            error_model="numpy",
+            cache=True,
+            pipeline_class=KernelCompiler,
+        )(loop)
 
     def _type_of(self, name: str, argument: Any) -> types.Type:
         if argument is None:
@@ -139,7 +140,7 @@ class Kernel:
             return types.Array(storage_type(argument.dtype), argument.ndim, "A", readonly, aligned=False)
         if isinstance(argument, tuple):
             fields = map(self._type_of, type(argument)._fields, argument)  # type: ignore[attr-defined]
-            return types.NamedTuple(list(fields), type(argument))
+            return types.BaseTuple.from_types(list(fields), type(argument))  # as Numba types one in a kernel
         return types.int64 if isinstance(argument, int) else types.float64
 
 

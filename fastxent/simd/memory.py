@@ -14,6 +14,7 @@ from numba.core.typing.templates import signature
 from numba.extending import intrinsic, overload
 from numba.np.numpy_support import as_dtype
 
+from .inlining import INLINE
 from .storage import Half, arithmetic_type, converts, from_storage, to_storage
 from .vector import Mask, Vector, as_type, natural_vector, splat
 
@@ -38,7 +39,7 @@ def empty_row(n, z):
     """A new array of n numbers, uninitialised, of the dtype that those of z are computed in."""
 
 
-@overload(empty_row)
+@overload(empty_row, jit_options=INLINE)
 def _empty_row(n, z):
     dtype = as_dtype(arithmetic_type(z.dtype))
     return lambda n, z: np.empty(n, dtype)
