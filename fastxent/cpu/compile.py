@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 from numba import njit, types
+from numba.core.caching import FunctionCache
+from numba.core.runtime.nrt import rtsys
 from numba.extending import overload
 
 from ..simd import storage_type
@@ -74,6 +76,15 @@ def _source_digest() -> str:
     return digest.hexdigest()[:12]
 
 
+class _Cache(FunctionCache):
+    """Loads machine code without all that Numba imports to compile, which takes ten times as long."""
+
+    def load_overload(self, signature: tuple[types.Type, ...], target_context: Any) -> Any:
+        rtsys.initialize(target_context)
+        with self._guard_against_spurious_io_errors():
+            return self._load_overload(signature, target_context)
+
+
 class Kernel:
     """A batch loop over `prange`, compiled once for each variant of its arguments.
 
@@ -123,14 +134,15 @@ class Kernel:
         variant = "parallel" if parallel else "serial"
         loop.__qualname__ = f"{self._loop.__name__}_{variant}_{_source_digest()}"
         loop.__module__ = self._loop.__module__
-        return njit(
+        dispatcher: Any = njit(
             parallel=parallel,
             nogil=True,
             fastmath=False,
             error_model="numpy",
-            cache=True,
             pipeline_class=KernelCompiler,
         )(loop)
+        dispatcher._cache = _Cache(loop)
+        return dispatcher
 
     def _type_of(self, name: str, argument: Any) -> types.Type:
         if argument is None:
