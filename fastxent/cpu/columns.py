@@ -17,7 +17,7 @@ from ..simd import (
     store_four,
     store_masked,
 )
-from .compile import inline, or_none
+from .compile import formula, inline
 
 
 class Columns(NamedTuple):
@@ -32,9 +32,11 @@ class Columns(NamedTuple):
     in_rows: bool  # whether the classes of each are, with a row for every lane and as far apart
 
 
-@or_none
+@formula
 def columns_at(array, start, n_lanes):
     """The rows from `start` (see `strided` for why there is no branch here)."""
+    if array is None:
+        return None
     axis = array.ndim - 2
     stride, row_stride = array.strides[axis + 1], array.strides[axis]
     on_one_axis = n_lanes <= array.shape[axis] - start % array.shape[axis]

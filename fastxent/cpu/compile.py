@@ -21,9 +21,10 @@ from numba.core.runtime.nrt import rtsys
 from numba.extending import overload
 
 from ..simd import storage_type
+from ..simd.formula import formula, specialised_formula
 from ..simd.inlining import INLINE, KernelCompiler, inline
 
-__all__ = ["Kernel", "inline", "kernel", "or_none", "specialised"]
+__all__ = ["Kernel", "formula", "inline", "kernel", "or_none", "specialised", "specialised_formula"]
 
 Variant = tuple[Any, ...]
 

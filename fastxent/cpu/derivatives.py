@@ -6,7 +6,7 @@ For vectors of classes with scalars of the row, or vectors with one row a lane.
 from typing import Any, NamedTuple
 
 from ..simd import fma, narrow, widen
-from .compile import inline
+from .compile import formula
 from .options import chain_rule, with_slope, zero_times_infinity_is_zero
 
 
@@ -17,13 +17,13 @@ class Parts(NamedTuple):
     low: Any
 
 
-@inline
+@formula
 def parts(number, z):
     high = narrow(number, z)
     return Parts(high, narrow(number - widen(high), z))
 
 
-@inline
+@formula
 def scaled(e, factor):
     """e times a factor in two parts: one rounding, not two."""
     return fma(e, factor.high, e * factor.low)
@@ -39,7 +39,7 @@ class Factors(NamedTuple):
     log_top: Any
 
 
-@inline
+@formula
 def factors_for(outcome, row_factor, ratio, z):
     """In the dtype of z; `ratio` brings the exponentials to the shift of the row."""
     return Factors(
@@ -51,7 +51,7 @@ def factors_for(outcome, row_factor, ratio, z):
     )
 
 
-@inline
+@formula
 def to_keep(e, u, label_smoothing, softcap):
     """An exponential as `gradient` takes it: where no mass is to be subtracted, softcap's slope is in it."""
     if label_smoothing is None:
@@ -59,7 +59,7 @@ def to_keep(e, u, label_smoothing, softcap):
     return e
 
 
-@inline
+@formula
 def gradient(e, u, m, factors, label_smoothing, logit_scale, softcap):
     """slope·p_j − m_j, for the logits as they were given."""
     g = scaled(e, factors.grad)
@@ -70,7 +70,7 @@ def gradient(e, u, m, factors, label_smoothing, logit_scale, softcap):
     return g
 
 
-@inline
+@formula
 def _curvature(p, complement, slope, row_factor, z_loss, logit_scale):
     h = complement * slope
     if z_loss is not None:
@@ -81,14 +81,14 @@ def _curvature(p, complement, slope, row_factor, z_loss, logit_scale):
     return h
 
 
-@inline
+@formula
 def second_derivative(e, factors, z_loss, logit_scale):
     """p·((1 − p)·slope + 2·z_loss·p), where 1 − p has the digits that a rounded p has lost."""
     complement = fma(-factors.prob.high, e, 1.0) - e * factors.prob.low
     return _curvature(scaled(e, factors.prob), complement, factors.slope, factors.row, z_loss, logit_scale)
 
 
-@inline
+@formula
 def target_gradient(outcome, m_y, u_y, row_factor, label_smoothing, logit_scale, softcap):
     """That of an integer target's class, for which p − 1 would cancel."""
     g = outcome.target_grad * row_factor
@@ -97,13 +97,13 @@ def target_gradient(outcome, m_y, u_y, row_factor, label_smoothing, logit_scale,
     return chain_rule(g, u_y, logit_scale, softcap)
 
 
-@inline
+@formula
 def target_second_derivative(outcome, row_factor, z_loss, logit_scale):
     slope = outcome.slope * row_factor
     return _curvature(outcome.p_y, outcome.q, slope, row_factor, z_loss, logit_scale)
 
 
-@inline
+@formula
 def targets_gradient(gap, w, factors, label_smoothing):
     """w·(1 − label_smoothing)·(lse − u), from the gap of u to the largest logit."""
     share = w * (1.0 - label_smoothing)

@@ -9,7 +9,7 @@ import math
 from typing import NamedTuple
 
 from ..simd import broadcast, where, widen
-from .compile import inline
+from .compile import formula
 
 BIAS = 2.0
 
@@ -19,19 +19,19 @@ class Sum(NamedTuple):
     low: float
 
 
-@inline
+@formula
 def empty_sum(z):
     return Sum(broadcast(BIAS, z), broadcast(0.0, z))
 
 
-@inline
+@formula
 def add(total, e):
     """The sum with e, lane by lane; 0 ≤ e < 2, or NaN or +inf."""
     high = total.high + e
     return Sum(high, total.low + (e - (high - total.high)))
 
 
-@inline
+@formula
 def value_of(total):
     """The sum in float64 lanes."""
     exact = widen(total.high - BIAS) + widen(total.low)

@@ -4,7 +4,7 @@ import math
 from typing import NamedTuple
 
 from ..simd import log1p, where
-from .compile import inline
+from .compile import formula
 from .shift import shift_minus, shifted_exp
 
 
@@ -14,7 +14,7 @@ class Likelihood(NamedTuple):
     scale: float  # turns a shifted exponential into a probability
 
 
-@inline
+@formula
 def likelihood(others, z_y, shift):
     """Loss and log-sum-exp in float64, from the sum of the shifted exponentials of the other classes.
 
@@ -31,7 +31,7 @@ def likelihood(others, z_y, shift):
     return Likelihood(loss, lse, scale)
 
 
-@inline
+@formula
 def probability_scale(total):
     """1/total; NaN for an infinite total, so that a row holding +inf is NaN throughout."""
     return where(total < math.inf, 1.0 / total, math.nan)

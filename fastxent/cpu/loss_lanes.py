@@ -26,7 +26,7 @@ from ..simd import (
     widen,
 )
 from .columns import columns_at, read_all, write_all
-from .compile import inline, kernel, specialised
+from .compile import formula, inline, kernel, specialised
 from .derivatives import factors_for
 from .exact_sum import add, empty_sum, value_of
 from .options import in_addresses, transformed
@@ -94,7 +94,7 @@ def _finish_tile(tile, targets, sums, outcome, grad, hess, targets_grad, row_fac
     write_all(grad, tile.n_classes, tile.inside, tile.exps)
 
 
-@inline
+@formula
 def _lanes(vector, otherwise, start, inside, z):
     """Float64 in the lanes from `start`."""
     values = widen(broadcast(otherwise, z))
@@ -103,13 +103,13 @@ def _lanes(vector, otherwise, start, inside, z):
     return values
 
 
-@inline
+@formula
 def _set_lanes(vector, start, tile, x, otherwise):
     if vector is not None:
         store_masked(vector, start, where(tile.kept, x, otherwise), tile.inside)
 
 
-@inline
+@formula
 def _kept(inside, y, targets, s, sample_weight, ignore_index):
     """Which lanes hold a row that is read."""
     kept = inside
@@ -125,7 +125,7 @@ def _sums(memory, tile, targets, options):
     return _sum_tile if memory is None else sum_blocks
 
 
-@inline
+@formula
 def _loss_tile(tile, memory, targets, s, scale, options, start, to, grad, hess, targets_grad):
     sums = _sums(memory, tile, targets, options)
     outcome = outcome_of(
@@ -152,7 +152,7 @@ def _loss_tile(tile, memory, targets, s, scale, options, start, to, grad, hess, 
             finish_blocks(tile, memory, targets, sums, outcome, grad, hess, targets_grad, s * scale, options)
 
 
-@inline
+@formula
 def _targets(targets, start, inside, ignore_index, z):
     """As floats, which compare in fewer instructions."""
     y = broadcast(0.0, z)
@@ -201,13 +201,13 @@ def _loss_chunk(chunk, logits, targets, ignore_index, scale, options, loss, lse,
         )
 
 
-@inline
+@formula
 def _n_chunks(logits):
     step = _rows_in_chunk(logits)
     return (n_rows_of(logits) + step - 1) // step
 
 
-@inline
+@formula
 def _rows_in_chunk(logits):
     lanes = lanes_of(logits)
     return lanes * max(1, rows_in_chunk(n_classes_of(logits)) // lanes)

@@ -7,7 +7,7 @@ import numpy as np
 from numba import prange
 
 from ..simd import broadcast, first_lanes, get, lanes_of, put, reduce_max, widen
-from .compile import inline, kernel
+from .compile import formula, inline, kernel
 from .derivatives import (
     factors_for,
     gradient,
@@ -54,7 +54,7 @@ from .targets import sample_weight_of, survey, target_of, weight_of
 from .total import sum_of
 
 
-@inline
+@formula
 def _finish_vector(row, exps, kept, grad, hess, targets_grad, j, inside, factors, top, options):
     """The derivatives of one vector of classes."""
     e = load_inside(exps, j, inside, exps)
@@ -88,7 +88,7 @@ def _finish_row(row, exps, kept, grad, hess, targets_grad, sums, shifts, outcome
             )
 
 
-@inline
+@formula
 def _finish_target(row, grad, hess, w_y, outcome, row_factor, options):
     """The derivatives of an integer target's class, where p − 1 would have cancelled."""
     ls, logit_scale = options.label_smoothing, options.logit_scale
@@ -154,7 +154,7 @@ class _Places(NamedTuple):
     targets_grad: Any
 
 
-@inline
+@formula
 def _set_row(i, to, loss, lse, entropy, above):
     put(to.loss, i, loss)
     put_or_none(to.lse, i, lse)

@@ -8,7 +8,7 @@ import math
 from typing import Any, NamedTuple
 
 from ..simd import fma, pointer, tanh, where
-from .compile import inline, or_none
+from .compile import formula
 
 
 class Options(NamedTuple):
@@ -32,17 +32,17 @@ class Options(NamedTuple):
 PLAIN = Options()
 
 
-@or_none
+@formula
 def _address(vector):
-    return pointer(vector, 0)
+    return None if vector is None else pointer(vector, 0)
 
 
-@or_none
+@formula
 def _is_on(array):
-    return True
+    return None if array is None else True
 
 
-@inline
+@formula
 def in_addresses(options):
     """As functions with branches take them: see `strided`."""
     return Options(
@@ -62,7 +62,7 @@ def in_addresses(options):
     )
 
 
-@inline
+@formula
 def transformed(z, logit_scale, softcap):
     """u = softcap·tanh(logit_scale·z/softcap); of a vector or one float64."""
     u = z
@@ -74,7 +74,7 @@ def transformed(z, logit_scale, softcap):
     return u
 
 
-@inline
+@formula
 def with_slope(g, u, softcap):
     """g times the slope of softcap's tanh, 1 − tanh²."""
     if softcap is not None:
@@ -83,7 +83,7 @@ def with_slope(g, u, softcap):
     return g
 
 
-@inline
+@formula
 def chain_rule(g, u, logit_scale, softcap):
     """The derivative with respect to z, from g, that with respect to u."""
     g = with_slope(g, u, softcap)
@@ -92,7 +92,7 @@ def chain_rule(g, u, logit_scale, softcap):
     return g
 
 
-@inline
+@formula
 def zero_times_infinity_is_zero(w, x):
     """w·x; where w is 0, an infinite x counts for nothing, and NaN stays."""
     return where((w == 0.0) & (x == math.inf), 0.0, w * x)

@@ -4,7 +4,7 @@ import math
 from typing import Any, NamedTuple
 
 from ..simd import full_like, maximum, power, where
-from .compile import inline
+from .compile import formula
 from .likelihood import likelihood
 from .options import zero_times_infinity_is_zero
 from .shift import shifted_exp
@@ -32,13 +32,13 @@ class HardTerm(NamedTuple):
     slope: Any  # the derivative is slope·(p_j − [j = y])
 
 
-@inline
+@formula
 def all_but_top(others, added, e_top):
     """The sum of all exponentials but the largest, from that of others + added; infinite if that is."""
     return where(others < math.inf, maximum(0.0, others + added - e_top), others)
 
 
-@inline
+@formula
 def hard_term(loss, q, w_y, label_smoothing, focal_gamma):
     """(1 − label_smoothing)·w_y·q^focal_gamma·loss, for an integer target; loss = −log p_y, q = 1 − p_y."""
     share = full_like(loss, 1.0) * w_y
@@ -54,7 +54,7 @@ def hard_term(loss, q, w_y, label_smoothing, focal_gamma):
     return HardTerm(zero_times_infinity_is_zero(share, loss), share * slope)
 
 
-@inline
+@formula
 def outcome_of(targets, others, u_y, w_y, top, e_top, shift, tally, label_smoothing, focal_gamma, z_loss):
     """`others` sums the exponentials of all classes but the target's; of all for soft targets (None)."""
     e_y = shifted_exp(u_y, shift)

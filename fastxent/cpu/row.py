@@ -25,7 +25,7 @@ from ..simd import (
     store_masked,
     where,
 )
-from .compile import inline
+from .compile import formula, inline
 from .derivatives import parts, scaled, to_keep
 from .exact_sum import add, empty_sum, value_of
 from .options import transformed
@@ -59,23 +59,23 @@ class RowSums(NamedTuple):
     tally: Tally
 
 
-@inline
+@formula
 def rows_in_chunk(n_classes):
     return max(1, CHUNK // max(1, n_classes))
 
 
-@inline
+@formula
 def n_blocks(logits):
     block = BLOCK * lanes_of(logits)
     return (n_classes_of(logits) + block - 1) // block
 
 
-@inline
+@formula
 def full_vectors_end(z, start, stop):
     return stop - (stop - start) % lanes_of(z)
 
 
-@inline
+@formula
 def transformed_scalar(number, z, logit_scale, softcap):
     """As the lanes of z's dtype have it."""
     return float(reduce_max(transformed(broadcast(number, z), logit_scale, softcap)))
@@ -92,13 +92,13 @@ def max_of(z, stop):
     return float(reduce_max(top))
 
 
-@inline
+@formula
 def load_inside(p, j, inside, z):
     """Vector j of p in the lanes of z, 0 where not inside; inside is None for a full vector."""
     return load(p, j, z) if inside is None else load_masked(p, j, inside, 0.0, z)
 
 
-@inline
+@formula
 def store_inside(p, j, vector, inside):
     if inside is None:
         store(p, j, vector)
@@ -106,13 +106,13 @@ def store_inside(p, j, vector, inside):
         store_masked(p, j, vector, inside)
 
 
-@inline
+@formula
 def class_mass(t, w, n_classes, label_smoothing):
     """m = w·((1 − label_smoothing)·t + label_smoothing/n_classes), with t = 0 for integer targets."""
     return w * fma(t, 1.0 - label_smoothing, label_smoothing / n_classes)
 
 
-@inline
+@formula
 def value_at(p, otherwise, j, inside, z):
     """Vector j of p, if there is one, in the lanes of z."""
     value = broadcast(otherwise, z)
@@ -121,7 +121,7 @@ def value_at(p, otherwise, j, inside, z):
     return value
 
 
-@inline
+@formula
 def mass_at(row, j, inside, label_smoothing):
     """m_j of a vector of classes, 0 where not inside."""
     m = broadcast(0.0, row.logits)
@@ -134,7 +134,7 @@ def mass_at(row, j, inside, label_smoothing):
     return m
 
 
-@inline
+@formula
 def target_mass(w_y, n_classes, label_smoothing):
     """m of an integer target's class, whose hard term is apart."""
     m_y = 0.0 * w_y

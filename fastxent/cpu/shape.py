@@ -1,9 +1,9 @@
 """Rows are counted over all axes of an array but the last, which is that of the classes."""
 
-from .compile import inline
+from .compile import formula
 
 
-@inline
+@formula
 def n_rows_of(array):
     n_rows = 1
     for size in array.shape[:-1]:
@@ -11,6 +11,6 @@ def n_rows_of(array):
     return n_rows
 
 
-@inline
+@formula
 def n_classes_of(array):
     return array.shape[array.ndim - 1]

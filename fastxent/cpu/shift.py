@@ -14,10 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 from numba import types
-from numba.extending import overload
 
 from ..simd import arithmetic_type, exp_scaled, fma, maximum, minimum, round_to_integer, where
-from .compile import inline
+from .compile import formula, specialised_formula
 
 LOG2_E = 1 / math.log(2)
 LN2_HIGH, LN2_LOW = 0.6931471805601177, -1.7239444525614835e-13
@@ -28,12 +27,12 @@ class Shift(NamedTuple):
     exponent: float
 
 
-@inline
+@formula
 def shifted_exp(z, shift):
     return exp_scaled(z - shift.offset, shift.exponent)
 
 
-@inline
+@formula
 def ratio(old, new):
     """What turns an exponential under the old shift into one under the new."""
     return exp_scaled(old.offset - new.offset, new.exponent - old.exponent)
@@ -50,17 +49,14 @@ _RANGES = {
 }
 
 
+@specialised_formula
 def range_of(z):
     """The absolute maximum from which rows of z's dtype need an offset, and the largest finite number."""
-
-
-@overload(range_of)
-def _range_of(z):
     near, largest = _RANGES[arithmetic_type(z.dtype)]
     return lambda z: (near, largest)
 
 
-@inline
+@formula
 def shift_for(row_max, z):
     """The shift for rows of z's dtype with this maximum.
 
@@ -74,7 +70,7 @@ def shift_for(row_max, z):
     return Shift(offset, exponent)
 
 
-@inline
+@formula
 def shift_minus(shift, z):
     """log(e^offset · 2^exponent) − z"""
     return fma(shift.exponent, LN2_HIGH, shift.offset - z) + shift.exponent * LN2_LOW

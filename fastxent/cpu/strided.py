@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..simd import advance, arithmetic_type, empty_row, get, pointer, pointer_as, put, row_pointer
-from .compile import inline, or_none, specialised
+from .compile import formula, inline, or_none, specialised
 from .shape import n_classes_of
 
 
@@ -33,18 +33,18 @@ class RowOutputs(NamedTuple):
     rank: Any
 
 
-@or_none
+@formula
 def address(vector):
-    return pointer(vector, 0)
+    return None if vector is None else pointer(vector, 0)
 
 
-@inline
+@formula
 def put_or_none(vector, i, number):
     if vector is not None:
         put(vector, i, number)
 
 
-@inline
+@formula
 def is_strided(array):
     return array.strides[array.ndim - 1] != array.itemsize
 
@@ -55,8 +55,10 @@ def packed_row(array):
     return np.empty(n_classes_of(array) * array.itemsize * is_strided(array), np.uint8)
 
 
-@or_none
+@formula
 def row_at(array, i, packed):
+    if array is None:
+        return None
     stride = array.strides[array.ndim - 1]
     return Place(
         row_pointer(array, i), pointer_as(packed, array), n_classes_of(array), stride, is_strided(array)
@@ -114,9 +116,7 @@ def scratch_exps(grad):
     return lambda grad: empty_row(n_classes_of(grad), grad)
 
 
-@specialised
+@formula
 def exps_row(grad_row, scratch):
     """Where the exponentials of a row go: where its gradient will be, if they fit."""
-    if scratch is None:
-        return lambda grad_row, scratch: grad_row
-    return lambda grad_row, scratch: scratch
+    return grad_row if scratch is None else scratch

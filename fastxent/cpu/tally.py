@@ -7,7 +7,7 @@ cancel nothing. Every lane sums for itself, be it classes of one row or a row of
 from typing import Any, NamedTuple
 
 from ..simd import broadcast, log, maximum, minimum, reduce_sum, where, widen
-from .compile import inline
+from .compile import formula
 from .exact_sum import add, empty_sum, value_of
 from .shift import range_of
 
@@ -19,20 +19,20 @@ class Tally(NamedTuple):
     above: Any  # how many logits are greater than the target's
 
 
-@inline
+@formula
 def reference_for(row_max, z):
     """The largest logit, made finite."""
     _, largest = range_of(z)
     return maximum(-largest, minimum(largest, row_max))
 
 
-@inline
+@formula
 def empty_tally(z):
     zero = broadcast(0.0, z)
     return Tally(widen(zero), widen(zero), empty_sum(z), zero)
 
 
-@inline
+@formula
 def tallied(tally, z, z_y, u, e, m, reference, label_smoothing, entropy, rank, divergence):
     """With one more vector of classes."""
     mass, mass_gap, entropy_gap, above = tally
@@ -52,12 +52,12 @@ def tallied(tally, z, z_y, u, e, m, reference, label_smoothing, entropy, rank, d
     return Tally(mass, mass_gap, entropy_gap, above)
 
 
-@inline
+@formula
 def in_float64(tally):
     return Tally(tally.mass, tally.mass_gap, value_of(tally.entropy_gap), widen(tally.above))
 
 
-@inline
+@formula
 def plus_lanes(total, lanes, label_smoothing, entropy, rank):
     """One row's sums so far and those in the lanes."""
     mass, mass_gap, entropy_gap, above = total
@@ -71,7 +71,7 @@ def plus_lanes(total, lanes, label_smoothing, entropy, rank):
     return Tally(mass, mass_gap, entropy_gap, above)
 
 
-@inline
+@formula
 def with_reference(total, step, exps, rescale, label_smoothing, entropy):
     """For a reference larger by `step`, and exponentials (`exps` in all) that become times `rescale`."""
     mass, mass_gap, entropy_gap, above = total

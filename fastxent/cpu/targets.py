@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from ..simd import pointer
-from .compile import inline
+from .compile import formula, inline
 
 NO_CLASS = -1
 
@@ -13,17 +13,17 @@ class Survey(NamedTuple):
     first_bad: int  # target that is neither ignored nor a class; −1 if there is none
 
 
-@inline
+@formula
 def target_of(targets, i):
     return NO_CLASS if targets is None else targets[i]
 
 
-@inline
+@formula
 def sample_weight_of(sample_weight, i):
     return 1.0 if sample_weight is None else sample_weight[i]
 
 
-@inline
+@formula
 def weight_of(weight, targets, y):
     """The weight of an integer target's class, 1 if there are no weights."""
     w_y = 1.0
@@ -69,7 +69,7 @@ def _sample_weight_sum(sample_weight, n_rows):
     return float(n_rows) if sample_weight is None else sample_weight.sum()
 
 
-@inline
+@formula
 def _divisor(targets, n_rows, ignore_index, weight, sample_weight):
     if targets is None:
         return _sample_weight_sum(sample_weight, n_rows)
@@ -78,7 +78,7 @@ def _divisor(targets, n_rows, ignore_index, weight, sample_weight):
     return _weight_kept(targets, ignore_index, weight, sample_weight)
 
 
-@inline
+@formula
 def _checked(targets, n_classes, ignore_index):
     return -1 if targets is None else _first_bad(targets, n_classes, ignore_index)
 

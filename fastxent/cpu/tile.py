@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from ..simd import broadcast, lanes_of, load, narrow, store, where
 from .columns import Columns, read, write
-from .compile import inline
+from .compile import formula
 from .derivatives import (
     gradient,
     second_derivative,
@@ -44,7 +44,7 @@ class TileSums(NamedTuple):
     tally: Tally
 
 
-@inline
+@formula
 def mass_of(tile, j, soft_targets, weight, label_smoothing):
     """m_j of every row."""
     m = broadcast(0.0, tile.exps)
@@ -56,7 +56,7 @@ def mass_of(tile, j, soft_targets, weight, label_smoothing):
     return m
 
 
-@inline
+@formula
 def of_class(weight, j, z):
     w = broadcast(1.0, z)
     if weight is not None:
@@ -64,14 +64,14 @@ def of_class(weight, j, z):
     return w
 
 
-@inline
+@formula
 def weight_of_target(is_target, j, w_y, targets, weight):
     if targets is not None and weight is not None:
         w_y = where(is_target, weight[j], w_y)
     return w_y
 
 
-@inline
+@formula
 def exponentials(tally, tile, j, is_target, z_y, shift, reference, targets, kept_logits, options):
     """Those of class j, 0 for the rows' targets, and the tally with the class in it.
 
@@ -108,7 +108,7 @@ class TargetDerivatives(NamedTuple):
     hess: Any
 
 
-@inline
+@formula
 def derivatives_of_targets(tile, sums, outcome, row_factor, options):
     """Those of the rows' integer targets, in the lanes of the tile."""
     z = tile.exps
@@ -119,7 +119,7 @@ def derivatives_of_targets(tile, sums, outcome, row_factor, options):
     return TargetDerivatives(narrow(g, z), narrow(h, z))
 
 
-@inline
+@formula
 def derivatives_of(tile, j, is_target, targets, top, factors, of_targets, hess, targets_grad, options):
     """The gradient of class j, from its exponentials; the other derivatives are written."""
     z = tile.exps

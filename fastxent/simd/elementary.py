@@ -9,7 +9,6 @@ import math
 from typing import NamedTuple
 
 from numba.core import types
-from numba.extending import overload
 
 from .arithmetic import (
     bits,
@@ -23,6 +22,7 @@ from .arithmetic import (
     to_float,
     where,
 )
+from .formula import specialised_formula
 from .vector import Vector
 
 
@@ -93,20 +93,14 @@ def _constants(x):
     return _FLOAT32 if isinstance(x, Vector) and x.dtype == types.float32 else _FLOAT64
 
 
-def _inlined(function):
-    return overload(function, jit_options={"forceinline": True, "error_model": "numpy"})
-
-
+@specialised_formula
 def round_to_integer(x):
     """The nearest integer, as a float, for |x| < 2²² (float32) or 2⁵¹ (float64); ties to even."""
-
-
-@_inlined(round_to_integer)
-def _round_to_integer(x):
     rounder = 1.5 * 2.0 ** _constants(x).mantissa_bits
     return lambda x: (x + rounder) - rounder
 
 
+@specialised_formula
 def exp_scaled(x, k):
     """eˣ·2⁻ᵏ for an integer k (as a float); exactly 0 for x = −inf, +inf for x = +inf, NaN for NaN.
 
@@ -117,10 +111,6 @@ def exp_scaled(x, k):
     eˣ·2⁻ᵏ = eʳ·2ⁿ⁻ᵏ, and the power of two is written straight into an exponent field. Scaling by k
     costs nothing and rounds nothing, where eˣ⁻ᵃ would round x − a first.
     """
-
-
-@_inlined(exp_scaled)
-def _exp_scaled(x, k):
     c = _constants(x)
     mantissa_bits, ln2_high, ln2_low, coefficients = c.mantissa_bits, c.ln2_high, c.ln2_low, c.exp
     ln2, log2_e = math.log(2), 1 / math.log(2)
@@ -144,12 +134,9 @@ def _exp_scaled(x, k):
     return exp_scaled
 
 
+@specialised_formula
 def exp(x):
     """eˣ for every x; error at most 1 ULP (float32: over every input; −inf gives exactly 0)."""
-
-
-@_inlined(exp)
-def _exp(x):
     # Positive x go through scaled down by 2ᵏ, clear of exp_scaled's upper bound, and overflow at the end.
     largest, k = (89.0, 100.0) if _constants(x) is _FLOAT32 else (710.0, 600.0)
     two_to_k = 2.0**k
@@ -162,16 +149,13 @@ def _exp(x):
     return exp
 
 
+@specialised_formula
 def tanh(x):
     """The hyperbolic tangent, odd to the last bit; ±1 for ±inf, NaN for NaN. Error at most 2 ULP.
 
     For x ≥ 0 it is h/(h + 1) with h = (e²ˣ − 1)/2. As in exp_scaled x = n·ln2/2 + r, so h is
     2ⁿ·(e²ʳ − 1)/2 + (2ⁿ − 1)/2, and near 0, where n = 0, nothing cancels.
     """
-
-
-@_inlined(tanh)
-def _tanh(x):
     c = _constants(x)
     mantissa_bits, half_ln2_high, half_ln2_low = c.mantissa_bits, c.ln2_high / 2, c.ln2_low / 2
     coefficients = c.tanh
@@ -197,12 +181,9 @@ def _tanh(x):
     return tanh
 
 
+@specialised_formula
 def _split(x):
     """For x > 0, e and f with x = 2ᵉ·(1 + f) and 1 + f from √½ to √2; e as a float."""
-
-
-@_inlined(_split)
-def _split_impl(x):
     c = _constants(x)
     mantissa_bits = c.mantissa_bits
     tiny, lift = 2.0 ** (1 - c.bias), 2.0**c.mantissa_bits
@@ -220,15 +201,12 @@ def _split_impl(x):
     return split
 
 
+@specialised_formula
 def log(x):
     """The natural logarithm; log(0) = −inf, log(+inf) = +inf, NaN for x < 0. Error at most 1 ULP.
 
     x = 2ᵉ·m with m from √½ to √2; with s = (m − 1)/(m + 1), log m = 2·atanh(s), an odd series in s.
     """
-
-
-@_inlined(log)
-def _log(x):
     c = _constants(x)
     coefficients, ln2_high, ln2_low = c.log, c.ln2_high, c.ln2_low
 
@@ -247,12 +225,10 @@ def _log(x):
     return log
 
 
+@specialised_formula
 def log1p(x):
     """log(1 + x) for x ≥ −1, accurate for small x too. Error at most 2 ULP for x ≥ −½."""
 
-
-@_inlined(log1p)
-def _log1p(x):
     def log1p(x):
         y = 1.0 + x
         # What rounding 1 + x lost, divided by y, is what the logarithm of y misses. Chords of 1/y from
@@ -263,6 +239,7 @@ def _log1p(x):
     return log1p
 
 
+@specialised_formula
 def power(x, y):
     """xʸ for x from 0 to 1 and finite y ≥ 0; 0⁰ is 1. NaN for NaN and x < 0.
 
@@ -270,10 +247,6 @@ def power(x, y):
     x = 2ᵉ·(1 + f), the integer part of e·y is an exponent, and only its fraction and y·log(1 + f) are for
     exp: their errors grow with y, not with y·log x.
     """
-
-
-@_inlined(power)
-def _power(x, y):
     ln2, lowest = math.log(2), -2.0 * _constants(x).bias
 
     def power(x, y):

@@ -117,7 +117,30 @@ _COMPARISON = {
 }
 
 
+_EMITTERS = {}
+
+
+def operation(function, *operands):
+    """The type that an operator gives and what emits it, for vectors and for float64; None for others."""
+    emit, gives_mask = _EMITTERS.get(function, (None, False))
+    common = common_type(*operands)
+    is_vector = isinstance(common, Vector)
+    if emit is None or not (is_vector or all(t == types.float64 for t in operands)):
+        return None
+    result = common
+    if gives_mask:
+        result = Mask(common.lanes) if is_vector else types.boolean
+
+    def lower(context, builder, sig, args):
+        values = (as_type(context, builder, a, t, common) for a, t in zip(args, sig.args, strict=True))
+        return emit(builder, *values, isinstance(getattr(common, "dtype", common), types.Float))
+
+    return signature(result, *operands), lower
+
+
 def _register(function, emit, gives_mask):
+    _EMITTERS[function] = emit, gives_mask
+
     @infer_global(function)
     class VectorOperator(AbstractTemplate):
         def generic(self, args, kws):
