@@ -19,7 +19,7 @@ from ..simd import (
     where,
     widen,
 )
-from .compile import inline, kernel
+from .compile import formula, inline, kernel
 from .derivatives import parts
 from .likelihood import likelihood, probability_scale
 from .options import PLAIN
@@ -40,12 +40,12 @@ from .strided import (
 from .targets import NO_CLASS
 
 
-@inline
+@formula
 def plain_row(z, n_classes):
     return Row(z, n_classes, NO_CLASS, math.nan, math.nan, None, None)
 
 
-@inline
+@formula
 def softmax_row(logits, out, exps, shifts):
     z, p = to_read(logits), to_write(out)
     exps = exps_row(p, exps)
@@ -70,7 +70,7 @@ def softmax_rows(logits, out):
         softmax_chunk(logits, out, (start, min(start + step, n_rows)))
 
 
-@inline
+@formula
 def minus(x, number):
     """x less a float64 in two parts of x's dtype."""
     return (x - number.high) - number.low
@@ -88,7 +88,7 @@ def subtract_from_row(z, n_classes, number, out):
         store_masked(out, full, minus(load_masked(z, full, inside, 0.0), number_parts), inside)
 
 
-@inline
+@formula
 def logsumexp_row(z, n_classes):
     """Log-sum-exp as the likelihood of the largest class, whose exponential is then taken in float64."""
     sums = sum_exp(plain_row(z, n_classes), None, None, None, PLAIN)
@@ -97,7 +97,7 @@ def logsumexp_row(z, n_classes):
     return likelihood(others, sums.top, sums.shift).lse
 
 
-@inline
+@formula
 def log_softmax_row(logits, lse, i, out):
     z = to_read(logits)
     row_lse = logsumexp_row(z, logits.n_classes)

@@ -26,7 +26,7 @@ from ..simd import (
     where,
     widen,
 )
-from .compile import inline, kernel, or_none
+from .compile import formula, inline, kernel
 from .derivatives import parts, scaled
 from .options import zero_times_infinity_is_zero
 from .row import full_vectors_end, load_inside, store_inside
@@ -47,12 +47,14 @@ class _Cycle(NamedTuple):
     period: int
 
 
-@or_none
+@formula
 def _cycle(weights):
+    if weights is None:
+        return None
     return _Cycle(pointer(weights, 0), weights.size - MOST_LANES)
 
 
-@inline
+@formula
 def _weighted(value, weight, j, inside, z):
     if weight is not None:
         w = load_inside(weight.start, j % weight.period, inside, z)
@@ -60,7 +62,7 @@ def _weighted(value, weight, j, inside, z):
     return value
 
 
-@inline
+@formula
 def _elements(z, targets, weight, pos_weight, label_smoothing, factor, loss, grad, j, inside):
     """The losses of one vector of elements, in float64; the outputs that are not None are stored."""
     x, y = load_inside(z, j, inside, z), load_inside(targets, j, inside, z)
@@ -122,7 +124,7 @@ def binary_cross_entropy_blocks(logits, targets, weight, pos_weight, label_smoot
     return sum_of(sums)
 
 
-@inline
+@formula
 def _is_fraction(y):
     return (y >= 0.0) & (y <= 1.0)
 

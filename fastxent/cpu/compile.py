@@ -18,51 +18,25 @@ import numpy as np
 from numba import njit, types
 from numba.core.caching import FunctionCache
 from numba.core.runtime.nrt import rtsys
-from numba.extending import overload
 
 from ..simd import storage_type
 from ..simd.formula import formula, specialised_formula
-from ..simd.inlining import INLINE, KernelCompiler, inline
+from ..simd.inlining import KernelCompiler, inline
 
-__all__ = ["Kernel", "formula", "inline", "kernel", "or_none", "specialised", "specialised_formula"]
+__all__ = ["Kernel", "formula", "inline", "kernel", "or_none", "specialised_formula"]
 
 Variant = tuple[Any, ...]
 
 
-def specialised(choose: Callable[..., Any]) -> Callable[..., Any]:
-    """A function for kernels that is chosen, when they are compiled, by which arguments are None.
-
-    `choose` gets the types of the arguments, None for None, and returns the function to compile. A plain
-    `if x is None` would leave both branches in the typing of its result.
-    """
-
-    @wraps(choose)
-    def function(*arguments: Any) -> Any:
-        raise NotImplementedError("for use in kernels")
-
-    @wraps(choose)
-    def choose_by_types(*argument_types: types.Type) -> Callable[..., Any]:
-        return choose(*(None if isinstance(t, types.NoneType) else t for t in argument_types))
-
-    overload(function, jit_options=INLINE)(choose_by_types)
-    return function
-
-
-def or_none(function: Callable[..., Any]) -> Callable[..., Any]:
+def or_none(function: Callable[..., Any]) -> Any:
     """The function for kernels, inlined; None where its first argument is None."""
-
-    def nothing(*arguments: Any) -> None:
-        return None
+    compiled = inline(function)
 
     @wraps(function)
-    def stub(*arguments: Any) -> Any:
-        raise NotImplementedError("for use in kernels")
+    def choose(*argument_types: types.Type | None) -> Any:
+        return compiled if argument_types[0] is not None else lambda *arguments: None
 
-    def choose(*argument_types: types.Type) -> Callable[..., Any]:
-        return nothing if isinstance(argument_types[0], types.NoneType) else function
-
-    overload(stub, strict=False, jit_options=INLINE)(choose)
-    return stub
+    return specialised_formula(choose)
 
 
 @cache

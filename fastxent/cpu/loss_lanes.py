@@ -26,7 +26,7 @@ from ..simd import (
     widen,
 )
 from .columns import columns_at, read_all, write_all
-from .compile import formula, inline, kernel, specialised
+from .compile import formula, inline, kernel
 from .derivatives import factors_for
 from .exact_sum import add, empty_sum, value_of
 from .options import in_addresses, transformed
@@ -45,7 +45,8 @@ MAX_CLASSES = 64
 """Up to here a lane a row is the quicker way even for classes side by side."""
 
 
-def _sum_tile(memory, tile, targets, options):
+@inline
+def _sum_tile(tile, targets, options):
     """The sums over every row; the exponentials stay in the tile."""
     z = tile.exps
     row_max, z_y, w_y = broadcast(-math.inf, z), broadcast(0.0, z), widen(broadcast(1.0, z))
@@ -120,14 +121,9 @@ def _kept(inside, y, targets, s, sample_weight, ignore_index):
     return kept
 
 
-@specialised
-def _sums(memory, tile, targets, options):
-    return _sum_tile if memory is None else sum_blocks
-
-
 @formula
 def _loss_tile(tile, memory, targets, s, scale, options, start, to, grad, hess, targets_grad):
-    sums = _sums(memory, tile, targets, options)
+    sums = _sum_tile(tile, targets, options) if memory is None else sum_blocks(memory, tile, targets, options)
     outcome = outcome_of(
         targets,
         sums.others,

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import prange
 
-from ..simd import broadcast, first_lanes, get, lanes_of, put, reduce_max, widen
+from ..simd import broadcast, first_lanes, get, lanes_of, put, reduce_max, where, widen
 from .compile import formula, inline, kernel
 from .derivatives import (
     factors_for,
@@ -100,7 +100,7 @@ def _finish_target(row, grad, hess, w_y, outcome, row_factor, options):
         put(hess, row.target, target_second_derivative(outcome, row_factor, options.z_loss, logit_scale))
 
 
-@inline
+@formula
 def _loss_row(row, targets, exps, grad, hess, targets_grad, kept, shifts, row_factor, options):
     """The outcome of a row and how many logits are above the target's; the derivatives in their rows."""
     sums = sum_exp(row, exps, kept, shifts, options)
@@ -124,7 +124,7 @@ def _loss_row(row, targets, exps, grad, hess, targets_grad, kept, shifts, row_fa
         if targets is not None:
             _finish_target(row, grad, hess, w_y, outcome, row_factor, options)
     # Lanes beyond the row are above a NaN too.
-    return outcome, sums.tally.above if row.z_y == row.z_y else float(row.n_classes)
+    return outcome, where(row.z_y == row.z_y, sums.tally.above, float(row.n_classes))
 
 
 @inline

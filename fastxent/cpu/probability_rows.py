@@ -4,7 +4,7 @@ import numpy as np
 from numba import prange
 
 from ..simd import advance, broadcast, first_lanes, get, lanes_of, log, reduce_sum, widen
-from .compile import inline, kernel
+from .compile import formula, inline, kernel
 from .options import zero_times_infinity_is_zero
 from .row import full_vectors_end, load_inside, rows_in_chunk
 from .shape import n_classes_of, n_rows_of
@@ -13,12 +13,12 @@ from .targets import sample_weight_of, survey, target_of
 from .total import sum_of
 
 
-@inline
+@formula
 def _surprisal(p):
     return 0.0 - log(p)  # and not −log p, which for a certain class is −0
 
 
-@inline
+@formula
 def _masses_times_surprisals(p, t, j, inside):
     """Of one vector of classes; a class with no mass adds 0."""
     mass = widen(load_inside(t, j, inside, p))
@@ -37,7 +37,7 @@ def _expected_surprisal(p, t, n_classes):
     return reduce_sum(total)
 
 
-@inline
+@formula
 def _unweighted_loss(probs, soft_targets, y):
     if soft_targets is None:
         return _surprisal(get(advance(probs.start, y * probs.stride), 0))

@@ -149,6 +149,14 @@ class _Sums(NamedTuple):
 
 
 @inline
+def _without_target(e, lane, z):
+    """The exponentials of a vector, 0 in the target's lane if that is in it."""
+    if 0 <= lane < lanes_of(z):
+        e = where(only_lane(lane, z), 0.0, e)
+    return e
+
+
+@formula
 def _with_vector(sums, row, z, j, inside, shift, reference, exps, kept, options):
     """One vector of classes: summed, and its exponentials and transformed logits stored if asked."""
     u = transformed(z, options.logit_scale, options.softcap)
@@ -171,9 +179,7 @@ def _with_vector(sums, row, z, j, inside, shift, reference, exps, kept, options)
         options.rank,
         options.divergence,
     )
-    if j <= row.target < j + lanes_of(row.logits):
-        e = where(only_lane(row.target - j, row.logits), 0.0, e)
-    return _Sums(add(sums.others, e), tally)
+    return _Sums(add(sums.others, _without_target(e, row.target - j, row.logits)), tally)
 
 
 @inline

@@ -4,14 +4,14 @@ import numpy as np
 from numba import prange
 
 from ..simd import exp, first_lanes, lanes_of, load, load_masked, maximum, pointer, store, store_masked, where
-from .compile import inline, kernel
+from .compile import formula, inline, kernel
 from .row import full_vectors_end
 
 BLOCK = 8192
 """Elements that one thread takes at a time."""
 
 
-@inline
+@formula
 def sigmoid(z):
     # The exponential of −|z| neither overflows nor, for z < 0, is taken from 1.
     e = exp(-maximum(z, -z))

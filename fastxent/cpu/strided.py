@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..simd import advance, arithmetic_type, empty_row, get, pointer, pointer_as, put, row_pointer
-from .compile import formula, inline, or_none, specialised
+from .compile import formula, inline, or_none, specialised_formula
 from .shape import n_classes_of
 
 
@@ -95,20 +95,16 @@ def set_to_zero(row):
             put(advance(row.start, j * row.stride), 0, 0.0)
 
 
-@or_none
+@formula
 def scratch_kept(grad, size, options):
     """Memory for transformed logits, where derivatives need them that the gradient may overwrite."""
-    return _scratch_kept(options.softcap, options.label_smoothing, options.targets_grad, size, grad)
+    gradient_needs_none = options.softcap is None or options.label_smoothing is None
+    if grad is None or (options.targets_grad is None and gradient_needs_none):
+        return None
+    return empty_row(size, grad)
 
 
-@specialised
-def _scratch_kept(softcap, label_smoothing, targets_grad, size, grad):
-    if targets_grad is None and (softcap is None or label_smoothing is None):
-        return lambda softcap, label_smoothing, targets_grad, size, grad: None
-    return lambda softcap, label_smoothing, targets_grad, size, grad: empty_row(size, grad)
-
-
-@specialised
+@specialised_formula
 def scratch_exps(grad):
     """Memory for the exponentials of a row, if its gradient is stored in fewer bits than they have."""
     if grad is None or arithmetic_type(grad.dtype) == grad.dtype:

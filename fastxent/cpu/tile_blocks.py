@@ -24,7 +24,7 @@ from ..simd import (
     widen,
 )
 from .columns import read, write
-from .compile import inline, or_none
+from .compile import formula, inline, or_none
 from .derivatives import factors_for
 from .exact_sum import Sum, add, empty_sum, value_of
 from .options import transformed
@@ -67,9 +67,11 @@ def memory_for(in_blocks, logits):
     )
 
 
-@or_none
+@formula
 def in_memory(memory):
     """The addresses."""
+    if memory is None:
+        return None
     return Memory(
         pointer(memory.tops, 0),
         pointer(memory.others_high, 0),
@@ -83,7 +85,7 @@ def in_memory(memory):
     )
 
 
-@inline
+@formula
 def _load_wide(p, i, z):
     """As many float64 as z has lanes."""
     return load_masked(p, i, first_lanes(lanes_of(z), z), 0.0)
@@ -115,7 +117,7 @@ def _clear(memory, z):
         store(memory.mass_gap, slot, none_of.mass_gap)
 
 
-@inline
+@formula
 def _load_tally(memory, slot, z, label_smoothing, entropy, rank):
     mass, mass_gap, entropy_gap, above = empty_tally(z)
     if label_smoothing is not None:
@@ -127,7 +129,7 @@ def _load_tally(memory, slot, z, label_smoothing, entropy, rank):
     return Tally(mass, mass_gap, entropy_gap, above)
 
 
-@inline
+@formula
 def _store_tally(memory, slot, tally, label_smoothing, entropy, rank):
     if label_smoothing is not None:
         store(memory.mass, slot, tally.mass)
@@ -181,14 +183,14 @@ def _load_blocks(tile, memory, targets, weight):
     return z_y, w_y
 
 
-@inline
+@formula
 def _top_of(memory, start, z, options):
     """The largest transformed logit up to the block that starts there."""
     row_max = load(memory.tops, start // BLOCK)
     return transformed(row_max, options.logit_scale, options.softcap)
 
 
-@inline
+@formula
 def _narrowed(shift, z):
     return Shift(narrow(shift.offset, z), narrow(shift.exponent, z))
 
@@ -210,6 +212,7 @@ def _sum_block(tile, memory, start, stop, z_y, shift, reference, targets, option
         store(memory.others_low, slot, others.low)
 
 
+@inline
 def sum_blocks(memory, tile, targets, options):
     """The sums over every row; the exponentials stay in the tile, each block under its own shift."""
     z = tile.exps

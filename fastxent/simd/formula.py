@@ -69,8 +69,10 @@ class _Emitter:
         self.typing_context, self.context, self.builder = typing_context, context, builder
 
     def run(self, choose, *arguments):
-        """The formula chosen by the types of the arguments, on these arguments."""
+        """What is chosen by the types of the arguments, on these arguments."""
         function = choose(*(None if a is None else type_of(a) for a in arguments))
+        if isinstance(function, Dispatcher):
+            return self._usable(function)(*arguments)
         outside = vars(builtins) | function.__globals__
         names = {name: self._usable(outside[name]) for name in function.__code__.co_names if name in outside}
         return FunctionType(function.__code__, names, closure=function.__closure__)(*arguments)
@@ -78,7 +80,7 @@ class _Emitter:
     def _usable(self, thing):
         """What a formula finds under a global name: what takes Values in the place of what does not."""
         if isinstance(thing, (FunctionType, Dispatcher)):
-            return partial(self.call, self.typing_context.resolve_value_type(thing))
+            return partial(self.call, thing)
         if isinstance(thing, _Intrinsic):
             choose = getattr(thing, "choose", None)
             return partial(self.run, choose) if choose else partial(self._add, thing.__wrapped__)
@@ -89,11 +91,12 @@ class _Emitter:
     def operate(self, operation_of_python, *operands):
         found = operation(operation_of_python, *map(type_of, operands))
         if found is None:
-            return self.call(self.typing_context.resolve_value_type(operation_of_python), *operands)
+            return self.call(operation_of_python, *operands)
         return self._emit(*found, operands)
 
-    def call(self, function_type, *arguments):
-        """Of a function that Numba compiles, or knows."""
+    def call(self, function, *arguments):
+        """A function that Numba compiles, or knows."""
+        function_type = self.typing_context.resolve_value_type(function)
         sig = self.typing_context.resolve_function_type(function_type, tuple(map(type_of, arguments)), {})
         if sig is None:
             raise TypingError(f"{function_type} does not take {[type_of(a) for a in arguments]}")
@@ -185,7 +188,7 @@ _BUILTINS = {min: _chosen("<"), max: _chosen(">"), float: _as_float64}
 
 
 def specialised_formula(choose):
-    """A formula that is chosen by the types of its arguments; None for None."""
+    """A formula, or an inlined function, chosen by the types of its arguments; None for None."""
 
     def define(typing_context, *argument_types):
         typing = _Emitter(typing_context)
