@@ -2,11 +2,11 @@
 
 import math
 
-import numpy as np
 from numba import prange
 
 from ..simd import (
     broadcast,
+    empty_float64,
     first_lanes,
     lanes_of,
     load,
@@ -23,7 +23,7 @@ from .compile import formula, inline, kernel
 from .derivatives import parts
 from .likelihood import likelihood, probability_scale
 from .options import PLAIN
-from .row import Row, full_vectors_end, n_blocks, rows_in_chunk, scale_row, sum_exp
+from .row import Row, full_vectors_end, n_blocks, rows_in_chunk, rows_of_chunk, scale_row, sum_exp
 from .shape import n_classes_of, n_rows_of
 from .shift import shifted_exp
 from .strided import (
@@ -57,7 +57,7 @@ def softmax_row(logits, out, exps, shifts):
 @inline
 def softmax_chunk(logits, out, rows):
     packed, packed_out, exps = packed_row(logits), packed_row(out), scratch_exps(out)
-    shifts = np.empty((n_blocks(logits), 2))
+    shifts = empty_float64(2 * n_blocks(logits))
     for i in range(rows[0], rows[1]):
         softmax_row(row_at(logits, i, packed), row_at(out, i, packed_out), address(exps), address(shifts))
 
@@ -66,8 +66,7 @@ def softmax_chunk(logits, out, rows):
 def softmax_rows(logits, out):
     n_rows, step = n_rows_of(logits), rows_in_chunk(n_classes_of(logits))
     for chunk in prange((n_rows + step - 1) // step):
-        start = np.int64(chunk) * step
-        softmax_chunk(logits, out, (start, min(start + step, n_rows)))
+        softmax_chunk(logits, out, rows_of_chunk(chunk, step, n_rows))
 
 
 @formula
@@ -119,8 +118,7 @@ def logsumexp_rows(logits, lse, out):
     """Log-sum-exp of each row in lse; the logits less that, log-softmax, in out. Either may be None."""
     n_rows, step = n_rows_of(logits), rows_in_chunk(n_classes_of(logits))
     for chunk in prange((n_rows + step - 1) // step):
-        start = np.int64(chunk) * step
-        logsumexp_chunk(logits, lse, out, (start, min(start + step, n_rows)))
+        logsumexp_chunk(logits, lse, out, rows_of_chunk(chunk, step, n_rows))
 
 
 @inline
@@ -157,5 +155,4 @@ def softmax_grad_chunk(probs, grad, out, rows):
 def softmax_grad_rows(probs, grad, out):
     n_rows, step = n_rows_of(probs), rows_in_chunk(n_classes_of(probs))
     for chunk in prange((n_rows + step - 1) // step):
-        start = np.int64(chunk) * step
-        softmax_grad_chunk(probs, grad, out, (start, min(start + step, n_rows)))
+        softmax_grad_chunk(probs, grad, out, rows_of_chunk(chunk, step, n_rows))

@@ -12,6 +12,7 @@ from numba import prange
 
 from ..simd import (
     broadcast,
+    empty_float64,
     exp,
     first_lanes,
     fma,
@@ -118,7 +119,7 @@ def binary_cross_entropy_blocks(logits, targets, weight, pos_weight, label_smoot
     The weights are `cyclic`; they, loss and grad may be None. The gradient may lie on the logits.
     """
     n_blocks = (logits.size + BLOCK - 1) // BLOCK
-    sums = np.empty(n_blocks)
+    sums = empty_float64(n_blocks)
     for block in prange(n_blocks):
         _block(logits, targets, weight, pos_weight, label_smoothing, scale, loss, grad, sums, np.int64(block))
     return sum_of(sums)
@@ -156,7 +157,7 @@ def _first_other(targets, counts):
 def first_bad_target_blocks(targets):
     """The index of the first target that is not a number from 0 to 1; −1 if there is none."""
     n_blocks = (targets.size + BLOCK - 1) // BLOCK
-    counts = np.empty(n_blocks)
+    counts = empty_float64(n_blocks)
     for block in prange(n_blocks):
         _count_others(targets, counts, np.int64(block))
     return _first_other(targets, counts)

@@ -114,6 +114,7 @@ class Kernel:
             nogil=True,
             fastmath=False,
             error_model="numpy",
+            no_cfunc_wrapper=True,
             pipeline_class=KernelCompiler,
         )(loop)
         dispatcher._cache = _Cache(loop)

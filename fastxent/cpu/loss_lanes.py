@@ -11,6 +11,7 @@ from numba import prange
 
 from ..simd import (
     broadcast,
+    empty_float64,
     empty_row,
     first_lanes,
     lanes_of,
@@ -217,7 +218,7 @@ def cross_entropy_lanes(logits, targets, ignore_index, divisor, options, loss, l
     if bad >= 0:
         return 0.0, bad
     scale = 1.0 / divisor if divisor > 0.0 else 0.0
-    row_losses = np.empty(n_rows) if loss is None else loss
+    row_losses = empty_float64(n_rows) if loss is None else loss
     for chunk in prange(_n_chunks(logits)):
         _loss_chunk(
             np.int64(chunk), logits, targets, ignore_index, scale, options, row_losses, lse, grad, None
@@ -233,7 +234,7 @@ def cross_entropy_columns(logits, targets, ignore_index, divisor, options, loss,
     if bad >= 0:
         return 0.0, bad
     scale = 1.0 / divisor if divisor > 0.0 else 0.0
-    row_losses = np.empty(n_rows) if loss is None else loss
+    row_losses = empty_float64(n_rows) if loss is None else loss
     for chunk in prange(_n_chunks(logits)):
         _loss_chunk(
             np.int64(chunk), logits, targets, ignore_index, scale, options, row_losses, lse, grad, True

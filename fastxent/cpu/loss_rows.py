@@ -3,10 +3,9 @@
 import math
 from typing import Any, NamedTuple
 
-import numpy as np
 from numba import prange
 
-from ..simd import broadcast, first_lanes, get, lanes_of, put, reduce_max, where, widen
+from ..simd import broadcast, empty_float64, first_lanes, get, lanes_of, put, reduce_max, where, widen
 from .compile import formula, inline, kernel
 from .derivatives import (
     factors_for,
@@ -27,6 +26,7 @@ from .row import (
     n_blocks,
     ratio_of_block,
     rows_in_chunk,
+    rows_of_chunk,
     store_inside,
     sum_exp,
     target_mass,
@@ -172,7 +172,7 @@ def _loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, 
         packed_row(targets_grad),
     )
     exps, kept = scratch_exps(grad), scratch_kept(grad, n_classes_of(logits), options)
-    shifts = np.empty((n_blocks(logits), 2))
+    shifts = empty_float64(2 * n_blocks(logits))
     y_of, s_of = address(targets), address(options.sample_weight)
     to = RowOutputs(address(loss), address(lse), address(options.entropy), address(options.rank))
     addresses = in_addresses(options)
@@ -209,10 +209,9 @@ def cross_entropy_rows(logits, targets, ignore_index, divisor, options, loss, ls
     if bad >= 0:
         return 0.0, bad
     scale = 1.0 / divisor if divisor > 0.0 else 0.0
-    row_losses = np.empty(n_rows) if loss is None else loss
+    row_losses = empty_float64(n_rows) if loss is None else loss
     step = rows_in_chunk(n_classes)
     for chunk in prange((n_rows + step - 1) // step):
-        start = np.int64(chunk) * step
-        rows = (start, min(start + step, n_rows))
+        rows = rows_of_chunk(chunk, step, n_rows)
         _loss_chunk(logits, targets, ignore_index, scale, options, row_losses, lse, grad, rows)
     return sum_of(row_losses) / divisor if divisor > 0.0 else 0.0, bad

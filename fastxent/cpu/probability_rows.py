@@ -1,12 +1,11 @@
 """The loss of probabilities as they are, row by row; in float64 throughout."""
 
-import numpy as np
 from numba import prange
 
 from ..simd import advance, broadcast, first_lanes, get, lanes_of, log, reduce_sum, widen
 from .compile import formula, inline, kernel
 from .options import zero_times_infinity_is_zero
-from .row import full_vectors_end, load_inside, rows_in_chunk
+from .row import full_vectors_end, load_inside, rows_in_chunk, rows_of_chunk
 from .shape import n_classes_of, n_rows_of
 from .strided import packed_row, row_at, to_read
 from .targets import sample_weight_of, survey, target_of
@@ -74,6 +73,5 @@ def log_loss_rows(probs, targets, ignore_index, divisor, options, loss):
         return 0.0, bad
     step = rows_in_chunk(n_classes)
     for chunk in prange((n_rows + step - 1) // step):
-        start = np.int64(chunk) * step
-        _log_loss_chunk(probs, targets, ignore_index, options, loss, (start, min(start + step, n_rows)))
+        _log_loss_chunk(probs, targets, ignore_index, options, loss, rows_of_chunk(chunk, step, n_rows))
     return sum_of(loss) / divisor if divisor > 0.0 else 0.0, bad

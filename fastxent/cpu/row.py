@@ -65,6 +65,13 @@ def rows_in_chunk(n_classes):
 
 
 @formula
+def rows_of_chunk(chunk, step, n_rows):
+    """The first, and that after the last; of an index of prange, which is unsigned."""
+    start = int(chunk) * step
+    return start, min(start + step, n_rows)
+
+
+@formula
 def n_blocks(logits):
     block = BLOCK * lanes_of(logits)
     return (n_classes_of(logits) + block - 1) // block

@@ -7,9 +7,17 @@ stands for an array that is not there.
 
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from ..simd import advance, arithmetic_type, empty_row, get, pointer, pointer_as, put, row_pointer
+from ..simd import (
+    advance,
+    arithmetic_type,
+    empty_bytes,
+    empty_row,
+    get,
+    pointer,
+    pointer_as,
+    put,
+    row_pointer,
+)
 from .compile import formula, inline, or_none, specialised_formula
 from .shape import n_classes_of
 
@@ -52,7 +60,7 @@ def is_strided(array):
 @or_none
 def packed_row(array):
     """Memory for a packed row of the array; of no size if its rows need none."""
-    return np.empty(n_classes_of(array) * array.itemsize * is_strided(array), np.uint8)
+    return empty_bytes(n_classes_of(array) * array.itemsize * is_strided(array))
 
 
 @formula

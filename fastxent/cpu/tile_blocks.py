@@ -7,10 +7,9 @@ sum. Here each such group has a slot of its own, and slots are folded in the sam
 import math
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from ..simd import (
     broadcast,
+    empty_float64,
     empty_row,
     first_lanes,
     lanes_of,
@@ -61,9 +60,9 @@ def memory_for(in_blocks, logits):
         empty_row(slots, logits),
         empty_row(slots, logits),
         empty_row(slots, logits),
-        np.empty(slots),
-        np.empty(slots),
-        np.empty(slots),
+        empty_float64(slots),
+        empty_float64(slots),
+        empty_float64(slots),
     )
 
 

@@ -1,6 +1,7 @@
 """Explicit SIMD for Numba: vectors as values in `@njit` code. Knows floats, not losses."""
 
 from .addresses import advance, pointer_as, row_offsets, row_pointer
+from .allocation import empty_bytes, empty_float64, empty_row
 from .arithmetic import (
     bits,
     constant,
@@ -20,7 +21,6 @@ from .arithmetic import (
 from .elementary import exp, exp_scaled, log, log1p, power, round_to_integer, tanh
 from .memory import (
     broadcast,
-    empty_row,
     first_lanes,
     gather,
     get,
@@ -47,6 +47,8 @@ __all__ = [
     "bits",
     "broadcast",
     "constant",
+    "empty_bytes",
+    "empty_float64",
     "empty_row",
     "exp",
     "exp_scaled",

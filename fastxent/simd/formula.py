@@ -180,11 +180,19 @@ def _chosen(symbol):
     return define
 
 
-def _as_float64(typing_context, x):
-    return signature(types.float64, types.float64), lambda context, builder, sig, args: args[0]
+def _converted(number_type):
+    def define(typing_context, x):
+        return signature(number_type, number_type), lambda context, builder, sig, args: args[0]
+
+    return define
 
 
-_BUILTINS = {min: _chosen("<"), max: _chosen(">"), float: _as_float64}
+_BUILTINS = {
+    min: _chosen("<"),
+    max: _chosen(">"),
+    int: _converted(types.int64),
+    float: _converted(types.float64),
+}
 
 
 def specialised_formula(choose):

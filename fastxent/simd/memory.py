@@ -7,14 +7,11 @@ Loads give the dtype that p's elements are computed in, or that z's are if a poi
 last; stores round once, to the nearest, to what p's elements are. `storage` says how.
 """
 
-import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.core.typing.templates import signature
-from numba.extending import intrinsic, overload
-from numba.np.numpy_support import as_dtype
+from numba.extending import intrinsic
 
-from .inlining import INLINE
 from .storage import Half, arithmetic_type, converts, from_storage, to_storage
 from .vector import Mask, Vector, as_type, natural_vector, splat
 
@@ -33,16 +30,6 @@ def pointer(typing_context, array, i):
         return cgutils.pointer_add(builder, view.data, builder.mul(index, stride))
 
     return signature(result, array, i), lower
-
-
-def empty_row(n, z):
-    """A new array of n numbers, uninitialised, of the dtype that those of z are computed in."""
-
-
-@overload(empty_row, jit_options=INLINE)
-def _empty_row(n, z):
-    dtype = as_dtype(arithmetic_type(z.dtype))
-    return lambda n, z: np.empty(n, dtype)
 
 
 @intrinsic
