@@ -18,7 +18,7 @@ from ..simd import (
     put,
     row_pointer,
 )
-from .compile import formula, inline, or_none, specialised_formula
+from .compile import formula, or_none, specialised_formula
 from .shape import n_classes_of
 
 
@@ -57,9 +57,11 @@ def is_strided(array):
     return array.strides[array.ndim - 1] != array.itemsize
 
 
-@or_none
+@formula
 def packed_row(array):
     """Memory for a packed row of the array; of no size if its rows need none."""
+    if array is None:
+        return None
     return empty_bytes(n_classes_of(array) * array.itemsize * is_strided(array))
 
 
@@ -88,19 +90,18 @@ def to_write(row):
     return row.packed if row.is_strided else row.start
 
 
-@inline
+@or_none
 def written(row):
     """Puts what is in the packed copy where it belongs."""
-    if row is not None and row.is_strided:
+    if row.is_strided:
         for j in range(row.n_classes):
             put(advance(row.start, j * row.stride), 0, get(row.packed, j))
 
 
-@inline
+@or_none
 def set_to_zero(row):
-    if row is not None:
-        for j in range(row.n_classes):
-            put(advance(row.start, j * row.stride), 0, 0.0)
+    for j in range(row.n_classes):
+        put(advance(row.start, j * row.stride), 0, 0.0)
 
 
 @formula
