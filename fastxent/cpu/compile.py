@@ -27,6 +27,14 @@ __all__ = ["Kernel", "formula", "inline", "kernel", "or_none", "specialised_form
 
 Variant = tuple[Any, ...]
 
+_KERNEL: Any = {
+    "nogil": True,
+    "fastmath": False,
+    "error_model": "numpy",
+    "no_cfunc_wrapper": True,  # nobody calls a kernel from C
+    "pipeline_class": KernelCompiler,
+}
+
 
 def or_none(function: Callable[..., Any]) -> Any:
     """The function for kernels, inlined; None where its first argument is None."""
@@ -109,14 +117,7 @@ class Kernel:
         variant = "parallel" if parallel else "serial"
         loop.__qualname__ = f"{self._loop.__name__}_{variant}_{_source_digest()}"
         loop.__module__ = self._loop.__module__
-        dispatcher: Any = njit(
-            parallel=parallel,
-            nogil=True,
-            fastmath=False,
-            error_model="numpy",
-            no_cfunc_wrapper=True,
-            pipeline_class=KernelCompiler,
-        )(loop)
+        dispatcher: Any = njit(parallel=parallel, **_KERNEL)(loop)
         dispatcher._cache = _Cache(loop)
         return dispatcher
 

@@ -121,11 +121,16 @@ _EMITTERS = {}
 
 
 def operation(function, *operands):
-    """The type that an operator gives and what emits it, for vectors and for float64; None for others."""
+    """The definition of an operator on vectors, float64 and int64, as of an intrinsic; None on others.
+
+    It is what Numba has for these, without a search through all that Numba has.
+    """
     emit, gives_mask = _EMITTERS.get(function, (None, False))
     common = common_type(*operands)
     is_vector = isinstance(common, Vector)
-    if emit is None or not (is_vector or all(t == types.float64 for t in operands)):
+    if not is_vector and set(operands) == {types.int64} and function is not operator.truediv:
+        common = types.int64
+    if emit is None or not (is_vector or set(operands) <= {types.float64, common}):
         return None
     result = common
     if gives_mask:
