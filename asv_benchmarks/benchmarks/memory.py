@@ -7,7 +7,7 @@ class PeakMemory:
     """The arguments are in it, 4 bytes a logit each, a copy of one that is overwritten, and 100 MB or so
     for Python and Numba. The call itself moves the bytes that its class in `throughput` states."""
 
-    params = list(FUNCTIONS)
+    params = (tuple(FUNCTIONS),)
     param_names = ("function",)
     shape = (512, 50257)
     checked_shape = (64, 1024)  # the same machine code in little memory

@@ -15,27 +15,29 @@ from fastxent import reference
 from . import limits
 from .rounds import Call
 
-Shape = tuple[int, int]
+Shape = tuple[int, ...]
 
 TOLERANCE = {2: 1e-2, 4: 1e-5, 8: 1e-12}  # by item size: that the right thing was timed, no more
 
 
-def _logits(rng: np.random.Generator, shape: Shape, dtype: np.dtype[Any]) -> NDArray[Any]:
+def _logits(rng: np.random.Generator, shape: Shape, axis: int, dtype: np.dtype[Any]) -> NDArray[Any]:
     drawn_as = np.dtype(np.float32) if dtype.itemsize == 2 else dtype
     logits = rng.standard_normal(shape, drawn_as)
     logits *= 3
     return logits.astype(dtype, copy=False)
 
 
-def _probs(rng: np.random.Generator, shape: Shape, dtype: np.dtype[Any]) -> NDArray[Any]:
-    probs = _logits(rng, shape, dtype)  # in place from here on, for `memory` measures what is needed at most
+def _probs(rng: np.random.Generator, shape: Shape, axis: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    probs = _logits(rng, shape, axis, dtype)  # in place from here on, for the sake of `memory`
     np.exp(probs, out=probs)
-    probs /= probs.sum(axis=1, keepdims=True)
+    probs /= probs.sum(axis=axis, keepdims=True)
     return probs
 
 
-def _classes(rng: np.random.Generator, shape: Shape, dtype: np.dtype[Any]) -> NDArray[Any]:
-    return rng.integers(0, shape[1], shape[0])
+def _classes(rng: np.random.Generator, shape: Shape, axis: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    rows = list(shape)
+    n_classes = rows.pop(axis)
+    return rng.integers(0, n_classes, rows)
 
 
 class Function(NamedTuple):
@@ -65,11 +67,12 @@ FUNCTIONS = {
 class Problem:
     """A function with its arrays. The first is overwritten where the function can do that."""
 
-    def __init__(self, name: str, shape: Shape, dtype: Any) -> None:
+    def __init__(self, name: str, shape: Shape, dtype: Any = "float32", axis: int = -1) -> None:
         rng = np.random.default_rng(0)
         function = FUNCTIONS[name]
-        self.name = name
-        self.first, *self.others = (make(rng, shape, np.dtype(dtype)) for make in function.arguments)
+        self.name, self.axis = name, axis
+        self.options = {} if axis == -1 else {"axis": axis}
+        self.first, *self.others = (make(rng, shape, axis, np.dtype(dtype)) for make in function.arguments)
         self.buffer = self.first.copy() if function.overwrites else self.first
         self.output = {function.overwrites: self.buffer} if function.overwrites else {}
 
@@ -78,10 +81,10 @@ class Problem:
             np.copyto(self.buffer, self.first)
 
     def fastxent(self) -> Any:
-        return getattr(fastxent, self.name)(self.buffer, *self.others, **self.output)
+        return getattr(fastxent, self.name)(self.buffer, *self.others, **self.output, **self.options)
 
     def naive(self) -> Any:
-        return getattr(reference, self.name)(self.first, *self.others)
+        return getattr(reference, self.name)(self.first, *self.others, **self.options)
 
     def memory(self) -> None:
         """The memory limit: the traffic of `fastxent`, and no work."""

@@ -1,0 +1,88 @@
+"""fastxent beside other libraries, beside the memory limit, and beside what was asked of it.
+
+Every contender that is installed gets a process, in which it and fastxent take turns on the same arrays, and
+computes the same loss and gradient, or the command fails. Prints tables; takes about six minutes.
+
+    python -m pip install '.[bench]' scipy scikit-learn jax optax torch==2.13.0
+    python asv_benchmarks/compare.py           # prints the tables
+    python asv_benchmarks/compare.py --write   # puts them into the README, and draws its picture
+    python asv_benchmarks/compare.py --quick   # tiny arrays: does it work?
+"""
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+from comparison import goals, options, report
+from comparison.contenders import CONTENDERS, MEMORY
+from comparison.contest import CASES, TINY_CASES, Case, Seconds, contest, new_process
+from tqdm import tqdm
+
+
+def installed() -> list[str]:
+    names = [name for name, contender in CONTENDERS.items() if contender.is_installed()]
+    for name in [name for name in CONTENDERS if name not in names]:
+        print(f"{name} is left out: not installed")
+    return names
+
+
+def contests(names: list[str], cases: list[Case], n_rounds: int, done: Callable[[], Any]) -> Seconds:
+    seconds: Seconds = {}
+    for name in names:
+        with new_process() as run:
+            seconds[name] = {}
+            for case in cases:
+                seconds[name][case] = run(contest, name, case, n_rounds)
+                done()
+    return seconds
+
+
+def measured_goals(seconds: Seconds, sizes: goals.Sizes, done: Callable[[], Any]) -> list[goals.Goal]:
+    found = []
+    for step in goals.steps(sizes):
+        with new_process() as run:
+            found.append(run(step))
+        done()
+    shapes = [case.shape for case in seconds[MEMORY] if len(case.shape) == 2]
+    found += goals.avx2(shapes, sizes.n_rounds)
+    done()
+    for shape in goals.FIRST_CALLS:
+        found += goals.first_call(shape)
+        done()
+    return found
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description="fastxent beside other libraries and the memory limit")
+    parser.add_argument("--write", action="store_true", help="tables into README.md, and its picture")
+    parser.add_argument("--quick", action="store_true", help="tiny arrays: does it work?")
+    wanted = parser.parse_args(arguments)
+    cases, sizes = (TINY_CASES, goals.TINY) if wanted.quick else (CASES, goals.Sizes())
+    names = installed()
+    n_steps = len(names) * len(cases) + len(goals.steps(sizes)) + 1 + len(goals.FIRST_CALLS) + 2
+    with tqdm(total=n_steps, unit="step") as bar:
+        seconds = contests(names, cases, sizes.n_rounds, bar.update)
+        found = measured_goals(seconds, sizes, bar.update)
+        with new_process() as run:
+            of_options = run(options.times_of_options, sizes.vocabulary, sizes.n_rounds)
+            bar.update()
+            of_dtypes = run(options.times_of_dtypes, sizes.vocabulary, sizes.n_rounds)
+            bar.update()
+    found = [*goals.beside_contenders(seconds), *found]
+    circumstances, table = report.circumstances(seconds), report.contest_table(seconds)
+    costs = "\n\n".join(
+        (
+            report.cost_table(f"{Case(sizes.vocabulary)} float32 in place", of_options),
+            report.cost_table(f"{Case(sizes.vocabulary)} in place", of_dtypes),
+        )
+    )
+    print(circumstances, table, costs, report.goal_table(found), sep="\n\n")
+    if wanted.write:
+        report.picture(seconds, report.PICTURE)
+        text = report.README.read_text()
+        text = report.between_markers(text, "contest", f"{table}\n\n{circumstances}")
+        report.README.write_text(report.between_markers(text, "costs", costs))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""fastxent beside other libraries and beside the memory limit; `compare.py` runs it."""

@@ -1,0 +1,97 @@
+"""The tables, in Markdown, and the picture; and how they get into the README."""
+
+import os
+import platform
+import re
+from collections.abc import Iterable
+from importlib.metadata import version
+from pathlib import Path
+
+import numba
+import numpy as np
+
+from .contenders import CONTENDERS, MEMORY
+from .contest import Seconds
+from .goals import Goal
+
+PICTURE = Path(__file__).parent.parent / "roofline.svg"
+README = Path(__file__).parent.parent.parent / "README.md"
+
+
+def contest_table(seconds: Seconds) -> str:
+    """Contenders that lost by less than others stand beside those that won: nothing is left out."""
+    others = [name for name in seconds if name != MEMORY]
+    lines = [
+        "| loss and gradient in place, float32 | fastxent, ms | share of memory limit | "
+        + " | ".join(others)
+        + " |",
+        "|---|--:|--:|" + "--:|" * len(others),
+    ]
+    for case, (ours, memory) in seconds[MEMORY].items():
+        ratios = [theirs / beside for beside, theirs in (seconds[name][case] for name in others)]
+        cells = [f"{ours * 1e3:.4g}", f"{memory / ours:.2f}", *(f"{ratio:.2g}×" for ratio in ratios)]
+        lines.append(f"| {case} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def cost_table(title: str, seconds: dict[str, float]) -> str:
+    """Beside the first."""
+    base, *_ = seconds
+    lines = [f"| {title} | ms | times {base} |", "|---|--:|--:|"]
+    lines += [f"| {name} | {s * 1e3:.1f} | {s / seconds[base]:.2f} |" for name, s in seconds.items()]
+    return "\n".join(lines)
+
+
+def goal_table(goals: Iterable[Goal]) -> str:
+    return "\n".join(["| | asked | measured | met |", "|---|---|--:|---|", *map(str, goals)])
+
+
+def circumstances(seconds: Seconds) -> str:
+    """On what, and beside what, it was measured."""
+    packages = {"fastxent", "numpy", "numba"}
+    for name in seconds:
+        packages.update({"sklearn": "scikit-learn"}.get(p, p) for p in CONTENDERS[name].needs)
+    versions = ", ".join(f"{package} {version(package)}" for package in sorted(packages))
+    threads = f"{numba.get_num_threads()} threads of {_processor()}"
+    return f"{threads}, {platform.system()}, Python {platform.python_version()}: {versions}."
+
+
+def _processor() -> str:
+    import llvmlite.binding as llvm
+
+    name = os.environ.get("NUMBA_CPU_NAME") or llvm.get_host_cpu_name()
+    return f"a processor that LLVM calls {name}"
+
+
+def picture(seconds: Seconds, path: Path) -> None:
+    """Bytes that must move, 8 a logit, over time: what a contender reaches under what memory gives."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "fastxent"})
+    cases = list(seconds[MEMORY])
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.subplots()
+    gigabytes = np.array([8e-9 * np.prod(case.shape) for case in cases])
+    ours, memory = np.array([seconds[MEMORY][case] for case in cases]).T
+    axes.plot(gigabytes / memory, color="black", linestyle="--", label=MEMORY)
+    axes.plot(gigabytes / ours, color="C3", marker="o", linewidth=2.5, label="fastxent")
+    for i, name in enumerate(name for name in seconds if name != MEMORY):
+        beside, theirs = np.array([seconds[name][case] for case in cases]).T
+        speed = gigabytes / ours * beside / theirs  # by the ratio measured in one process
+        axes.plot(speed, color=f"C{i if i < 3 else i + 1}", marker=".", label=name)
+    axes.set_xticks(range(len(cases)), list(map(str, cases)), rotation=20)
+    axes.set_yscale("log")
+    axes.set_ylabel("GB/s, loss and gradient in place")
+    axes.grid(axis="y", alpha=0.3)
+    figure.legend(loc="outside right upper", frameon=False)
+    figure.savefig(path, metadata={"Date": None})
+
+
+def between_markers(text: str, name: str, content: str) -> str:
+    """The text with this between `<!-- name -->` and `<!-- /name -->`, in place of what was there."""
+    section = re.compile(f"(<!-- {name} -->).*?(<!-- /{name} -->)", re.DOTALL)
+    text, n_found = section.subn(lambda found: f"{found[1]}\n\n{content}\n\n{found[2]}", text)
+    if n_found != 1:
+        raise ValueError(f"{n_found} sections between <!-- {name} --> and <!-- /{name} -->, not one")
+    return text

@@ -1,0 +1,212 @@
+"""Every benchmark runs, on little, and measures what it says."""
+
+import importlib
+import inspect
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fastxent
+
+FOLDER = Path(__file__).parent.parent / "asv_benchmarks"
+sys.path.append(str(FOLDER))  # as for its scripts; processes that they start inherit it
+
+from benchmarks import limits, problems, rounds  # noqa: E402
+from comparison import contenders, contest, goals, options, report  # noqa: E402
+
+SMALL = {"shape": (4, 100), "dtype": "float32", "function": "cross_entropy_with_grad"}
+SHAPE = SMALL["shape"]
+MODULES = [importlib.import_module(f"benchmarks.{name}") for name in ("throughput", "memory", "starting")]
+CLASSES = [
+    value
+    for module in MODULES
+    for name, value in vars(module).items()
+    if inspect.isclass(value) and value.__module__ == module.__name__ and not name.startswith("_")
+]
+BENCHMARKS = [
+    (cls, name) for cls in CLASSES for name in dir(cls) if re.match(r"(time|timeraw|track|peakmem)_", name)
+]
+
+
+@pytest.mark.parametrize(
+    ("cls", "name"), BENCHMARKS, ids=[f"{cls.__name__}.{name}" for cls, name in BENCHMARKS]
+)
+def test_asv_benchmark_runs(cls, name, monkeypatch):
+    if cls.__name__ == "PeakMemory":
+        monkeypatch.setattr(cls, "shape", SHAPE)
+        monkeypatch.setattr(cls, "checked_shape", SHAPE)
+    benchmark = cls()
+    params = [SMALL[of] for of in getattr(cls, "param_names", ())]
+    if cls.__name__ == "FirstCall":
+        params = [(4, 10)]  # the quickest to compile
+    if params:
+        benchmark.setup(*params)
+    result = getattr(benchmark, name)(*params)
+    if name.startswith("track_"):
+        assert result > 0
+    if name.startswith("timeraw_"):
+        stmt, setup = result if isinstance(result, tuple) else (result, "")
+        subprocess.run([sys.executable, "-c", f"{setup}\n{stmt}"], check=True)
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_asv_benchmark_states_the_bytes_it_moves(cls):
+    assert "bytes" in cls.__doc__
+
+
+def test_every_public_function_has_a_benchmark_and_only_those():
+    functions = set(fastxent.__all__) - {"reference"}
+    assert functions == set(problems.FUNCTIONS)
+    assert functions == {cls.function for cls in CLASSES if hasattr(cls, "function")}
+
+
+@pytest.mark.parametrize("name", problems.FUNCTIONS)
+def test_a_problem_moves_the_bytes_of_its_arrays(name):
+    problem = problems.checked_problem(name, SHAPE, "float32")
+    floats = sum(array.size for array in (problem.first, *problem.others) if array.dtype == np.float32)
+    n_written = problem.first.size if problem.output else 0
+    n_classes = sum(array.size for array in problem.others if array.dtype == np.int64)
+    assert problem.bytes_moved == 4 * (floats + n_written) + 8 * n_classes
+
+
+def test_a_wrong_result_is_not_timed(monkeypatch):
+    monkeypatch.setattr(fastxent, "softmax", lambda logits, out: np.multiply(logits, 1.001, out=out))
+    with pytest.raises(AssertionError, match="off by"):
+        problems.Problem("softmax", SHAPE).check()
+
+
+def test_nan_is_a_wrong_result():
+    with pytest.raises(AssertionError, match="off by nan"):
+        problems.check_same(np.array([np.nan, 1.0]), np.array([0.0, 1.0]), 1e-5)
+
+
+def test_asv_skips_what_an_older_release_lacks(monkeypatch):
+    monkeypatch.delattr(fastxent, "entropy")
+    problems.checked_problem.cache_clear()
+    with pytest.raises(NotImplementedError, match="no entropy"):
+        problems.checked_problem("entropy", SHAPE, "float32")
+    with pytest.raises(NotImplementedError, match="no half types"):
+        problems.checked_problem("softmax", SHAPE, "float16")
+
+
+@pytest.mark.parametrize("n", [8, 2**16])
+def test_memory_limits_touch_every_element(n):
+    array = np.arange(n, dtype=np.float32)
+    assert limits.read(array) == int(np.sum(array.view(np.int64)))
+    out = np.empty_like(array)
+    limits.copy(array, out)
+    np.testing.assert_array_equal(out, array)
+    limits.multiply(array)
+    np.testing.assert_array_equal(array, -out)
+
+
+def test_the_quickest_call_counts_and_preparation_does_not(monkeypatch):
+    now, durations = 0.0, iter([9.0, 5.0, 3.0, 4.0])
+
+    def run():
+        nonlocal now
+        now += next(durations)
+
+    def prepare():
+        nonlocal now
+        now += 100
+
+    monkeypatch.setattr(rounds, "perf_counter", lambda: now)
+    assert rounds.quickest({"it": rounds.Call(run, prepare)}, n_rounds=3) == {"it": 3.0}
+
+
+@pytest.mark.parametrize("name", contenders.CONTENDERS)
+def test_contender_computes_what_fastxent_does(name):
+    if not contenders.CONTENDERS[name].is_installed():
+        pytest.skip(f"{name} is not installed")
+    for case in contest.TINY_CASES:
+        ours, theirs = contest.contest(name, case, n_rounds=1)
+        assert ours > 0
+        assert theirs > 0
+
+
+def test_a_contender_that_computes_something_else_is_refused(monkeypatch):
+    monkeypatch.setattr(fastxent.reference, "cross_entropy_with_grad", lambda z, y, **_: (0.0, z))
+    with pytest.raises(AssertionError, match="off by"):
+        contest.contest("naive NumPy", contest.TINY_CASES[0], n_rounds=1)
+
+
+def test_a_new_process_has_its_own_environment():
+    with contest.new_process(FASTXENT_TEST="there") as run:
+        assert "FASTXENT_TEST" not in os.environ
+        assert run(os.getenv, "FASTXENT_TEST") == "there"
+        assert run(os.getpid) != os.getpid()
+    assert "FASTXENT_TEST" not in os.environ
+
+
+@pytest.mark.parametrize(
+    "measure",
+    [
+        lambda: goals.loss_only(SHAPE, 1),
+        lambda: goals.separate(SHAPE, 1),
+        lambda: goals.float64(SHAPE, 1),
+        lambda: goals.bfloat16(SHAPE, 1),
+        lambda: goals.one_row("softmax", 100, 1),
+        lambda: goals.flat("up", [(2, 100), (4, 100), (20_000, 100)], 1),
+        lambda: goals.avx2([SHAPE], 1, OMP_WAIT_POLICY="passive")[0],
+        lambda: goals.first_call((16, 10), 1)[1],
+    ],
+)
+def test_goal_is_measured(measure):
+    goal = measure()
+    assert 0 < goal.measured < np.inf
+
+
+def test_steps_are_the_goals_that_need_a_process_each():
+    assert len(goals.steps(goals.TINY)) == 9
+
+
+def test_goals_beside_contenders_take_the_fastest_and_the_right_direction():
+    case, images = contest.Case((128, 10)), contest.IMAGES
+    seconds = {
+        contenders.MEMORY: {case: (3e-6, 1e-6), images: (1.0, 0.9), contest.Case((512, 50257)): (1.0, 0.87)},
+        "PyTorch eager": {case: (3e-6, 30e-6), images: (1.0, 7.0)},
+        "JAX jit + optax": {case: (3e-6, 5e-6), images: (1.0, 2.0)},
+    }
+    found = {goal.what: goal for goal in goals.beside_contenders(seconds)}
+    assert {what: goal.is_met() for what, goal in found.items()} == {
+        "128×10 in place, the public call": True,
+        "128×10 in place, beside JAX jit + optax": False,
+        "(32, 81, 8732), axis=1, beside PyTorch eager": True,
+        "512×50257 in place": False,
+    }
+    assert "| **no** |" in str(found["512×50257 in place"])
+
+
+def test_options_are_timed():
+    seconds = options.times_of_options(SHAPE, 1, ["none", "soft targets"])
+    table = report.cost_table("4×100", seconds)
+    assert table.splitlines()[2].endswith("| 1.00 |")
+    assert set(options.times_of_dtypes(SHAPE, 1)) == {"float32", "float16", "bfloat16"}
+
+
+def test_report_keeps_losing_cells_and_draws_them(tmp_path):
+    pytest.importorskip("matplotlib", reason="of the extra 'bench'")
+    cases = contest.TINY_CASES
+    seconds = {
+        contenders.MEMORY: dict.fromkeys(cases, (1e-3, 0.5e-3)),
+        "SciPy": dict.fromkeys(cases, (1e-3, 0.25e-3)),
+    }
+    assert report.contest_table(seconds).splitlines()[2] == "| 16×10 | 1 | 0.50 | 0.25× |"
+    report.picture(seconds, tmp_path / "roofline.svg")
+    assert "SciPy" in (tmp_path / "roofline.svg").read_text()
+
+
+def test_tables_go_between_their_markers_and_nowhere_else():
+    text = "a\n<!-- t -->\nold\n<!-- /t -->\nb"
+    assert report.between_markers(text, "t", "new") == "a\n<!-- t -->\n\nnew\n\n<!-- /t -->\nb"
+    with pytest.raises(ValueError, match="0 sections"):
+        report.between_markers(text, "u", "new")
+    readme = report.README.read_text()
+    for name in ("contest", "costs"):
+        report.between_markers(readme, name, "")
