@@ -47,7 +47,7 @@ def measured_goals(seconds: Seconds, sizes: goals.Sizes, done: Callable[[], Any]
     found += goals.avx2(shapes, sizes.n_rounds)
     done()
     for shape in goals.FIRST_CALLS:
-        found += goals.first_call(shape)
+        found += goals.first_call(shape, min(3, sizes.n_rounds))
         done()
     return found
 
@@ -56,8 +56,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="fastxent beside other libraries and the memory limit")
     parser.add_argument("--write", action="store_true", help="tables into README.md, and its picture")
     parser.add_argument("--quick", action="store_true", help="tiny arrays: does it work?")
+    parser.add_argument(
+        "--rounds", type=int, help="turns that each contender gets; 11 unless told, or 2 if quick"
+    )
     wanted = parser.parse_args(arguments)
     cases, sizes = (TINY_CASES, goals.TINY) if wanted.quick else (CASES, goals.Sizes())
+    sizes = sizes._replace(n_rounds=wanted.rounds or sizes.n_rounds)
     names = installed()
     n_steps = len(names) * len(cases) + len(goals.steps(sizes)) + 1 + len(goals.FIRST_CALLS) + 2
     with tqdm(total=n_steps, unit="step") as bar:

@@ -210,3 +210,7 @@ def test_tables_go_between_their_markers_and_nowhere_else():
     readme = report.README.read_text()
     for name in ("contest", "costs"):
         report.between_markers(readme, name, "")
+
+
+def test_what_was_measured_is_named_with_its_version():
+    assert fastxent.__version__ in report.circumstances({contenders.MEMORY: {}})

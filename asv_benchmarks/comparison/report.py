@@ -1,14 +1,16 @@
 """The tables, in Markdown, and the picture; and how they get into the README."""
 
-import os
 import platform
 import re
 from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 
+import llvmlite.binding as llvm
 import numba
 import numpy as np
+
+import fastxent
 
 from .contenders import CONTENDERS, MEMORY
 from .contest import Seconds
@@ -48,19 +50,13 @@ def goal_table(goals: Iterable[Goal]) -> str:
 
 def circumstances(seconds: Seconds) -> str:
     """On what, and beside what, it was measured."""
-    packages = {"fastxent", "numpy", "numba"}
+    packages = {"numpy", "numba"}
     for name in seconds:
-        packages.update({"sklearn": "scikit-learn"}.get(p, p) for p in CONTENDERS[name].needs)
+        packages.update({"sklearn": "scikit-learn"}.get(module, module) for module in CONTENDERS[name].needs)
     versions = ", ".join(f"{package} {version(package)}" for package in sorted(packages))
-    threads = f"{numba.get_num_threads()} threads of {_processor()}"
-    return f"{threads}, {platform.system()}, Python {platform.python_version()}: {versions}."
-
-
-def _processor() -> str:
-    import llvmlite.binding as llvm
-
-    name = os.environ.get("NUMBA_CPU_NAME") or llvm.get_host_cpu_name()
-    return f"a processor that LLVM calls {name}"
+    processor = f"{numba.get_num_threads()} threads of a processor that LLVM calls {llvm.get_host_cpu_name()}"
+    python = f"{platform.system()}, Python {platform.python_version()}"
+    return f"{processor}, {python}: fastxent {fastxent.__version__}, {versions}."
 
 
 def picture(seconds: Seconds, path: Path) -> None:
