@@ -9,7 +9,7 @@ class PeakMemory:
 
     params = (tuple(FUNCTIONS),)
     param_names = ("function",)
-    shape = (512, 50257)
+    shape = (512, 20000)
     checked_shape = (64, 1024)  # the same machine code in little memory
 
     def setup(self, function):

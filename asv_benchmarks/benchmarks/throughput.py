@@ -9,7 +9,7 @@ from .rounds import ROUNDS, quickest
 
 class _Throughput:
     function: str
-    params: tuple[list[Shape], list[str]] = ([(8192, 100), (1024, 10000)], ["float32", "float64"])
+    params: tuple[list[Shape], list[str]] = ([(8192, 100), (1024, 5000)], ["float32", "float64"])
     param_names = ("shape", "dtype")
     number = 1  # each run needs a setup of its own: it overwrites its input
     rounds = 1
@@ -25,7 +25,7 @@ class _Throughput:
         self.problem.naive()
 
     def track_share_of_naive_time(self, shape, dtype):
-        return self._ratio_to("naive", n_rounds=5)  # far from 1, and naive takes its time
+        return self._ratio_to("naive", n_rounds=3)  # far from 1, and naive takes its time
 
     def track_times_memory_limit(self, shape, dtype):
         return self._ratio_to("memory", n_rounds=ROUNDS)
@@ -42,7 +42,7 @@ class _Throughput:
 class _Hard(_Throughput):
     """Of few classes and small batches too, which have kernels of their own, and of half types."""
 
-    params = ([(128, 10), (8192, 100), (1024, 10000)], ["float32", "float64", "float16"])
+    params = ([(128, 10), (8192, 100), (1024, 5000)], ["float32", "float64", "float16"])
 
 
 class CrossEntropy(_Hard):
