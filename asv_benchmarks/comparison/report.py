@@ -31,9 +31,13 @@ def contest_table(seconds: Seconds) -> str:
     ]
     for case, (ours, memory) in seconds[MEMORY].items():
         ratios = [theirs / beside for beside, theirs in (seconds[name][case] for name in others)]
-        cells = [f"{ours * 1e3:.4g}", f"{memory / ours:.2f}", *(f"{ratio:.2g}×" for ratio in ratios)]
+        cells = [f"{ours * 1e3:.4g}", f"{memory / ours:.2f}", *map(_times, ratios)]
         lines.append(f"| {case} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.0f}×" if ratio >= 10 else f"{ratio:.2g}×"
 
 
 def cost_table(title: str, seconds: dict[str, float]) -> str:
