@@ -16,7 +16,7 @@ import fastxent
 FOLDER = Path(__file__).parent.parent / "asv_benchmarks"
 sys.path.append(str(FOLDER))  # as for its scripts; processes that they start inherit it
 
-from benchmarks import limits, problems, rounds  # noqa: E402
+from benchmarks import limits, problems, rounds, starting  # noqa: E402
 from comparison import contenders, contest, goals, options, report  # noqa: E402
 
 SMALL = {"shape": (4, 100), "dtype": "float32", "function": "cross_entropy_with_grad"}
@@ -120,6 +120,7 @@ def test_the_quickest_call_counts_and_preparation_does_not(monkeypatch):
     assert rounds.quickest({"it": rounds.Call(run, prepare)}, n_rounds=3) == {"it": 3.0}
 
 
+@pytest.mark.filterwarnings("default")  # of other libraries
 @pytest.mark.parametrize("name", contenders.CONTENDERS)
 def test_contender_computes_what_fastxent_does(name):
     if not contenders.CONTENDERS[name].is_installed():
@@ -154,12 +155,22 @@ def test_a_new_process_has_its_own_environment():
         lambda: goals.one_row("softmax", 100, 1),
         lambda: goals.flat("up", [(2, 100), (4, 100), (20_000, 100)], 1),
         lambda: goals.avx2([SHAPE], 1, OMP_WAIT_POLICY="passive")[0],
-        lambda: goals.first_call((16, 10), 1)[1],
     ],
 )
 def test_goal_is_measured(measure):
     goal = measure()
     assert 0 < goal.measured < np.inf
+
+
+def test_first_call_is_timed_in_a_new_process_without_and_with_its_cache(monkeypatch):
+    cache = os.environ.get("NUMBA_CACHE_DIR", "")
+    first_call_seconds = goals._first_call_seconds
+    assert 0 < first_call_seconds(starting.PREPARE.format(shape=(4, 10)), cache) < 60
+    seen = []
+    monkeypatch.setattr(goals, "_first_call_seconds", lambda _, cache: seen.append(cache) or len(seen))
+    assert [goal.measured for goal in goals.first_call((4, 10), 2)] == [1, 3]
+    assert len(set(seen)) == 2
+    assert seen[:2] == seen[2:]
 
 
 def test_steps_are_the_goals_that_need_a_process_each():

@@ -80,7 +80,7 @@ def picture(seconds: Seconds, path: Path) -> None:
         beside, theirs = np.array([seconds[name][case] for case in cases]).T
         speed = gigabytes / ours * beside / theirs  # by the ratio measured in one process
         axes.plot(speed, color=f"C{i if i < 3 else i + 1}", marker=".", label=name)
-    axes.set_xticks(range(len(cases)), list(map(str, cases)), rotation=20)
+    axes.set_xticks(range(len(cases)), list(map(str, cases)), rotation=20, ha="right")
     axes.set_yscale("log")
     axes.set_ylabel("GB/s, loss and gradient in place")
     axes.grid(axis="y", alpha=0.3)
