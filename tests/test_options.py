@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 import fastxent
 from fastxent import _dispatch, reference
 from fastxent.cpu import MAX_CLASSES
+from fastxent.cpu.strided import LARGE
 from tests import truth
 from tests.measure import assert_same_bits
 from tests.mixes import MIXES, assert_close, kept_rows, problem, solve, true_results
@@ -317,3 +318,26 @@ def test_nan_ranks_above_every_number_and_stays_in_its_row(name, n_classes):
         assert_same_bits(results[output][2:5], clean[output][2:5])
     assert np.isnan(results["grad"][[1, 5]]).all()
     assert np.isfinite(results["grad"][2:5]).all()
+
+
+@pytest.mark.parametrize("n_classes", [700, 11003])
+@pytest.mark.parametrize("byte", [0, 4, 12, 2])
+def test_outputs_too_large_for_the_caches_have_the_bits_of_small_ones(byte, n_classes):
+    n_rows = LARGE // (4 * n_classes) + 1
+    rng = np.random.default_rng(2)
+    logits = rng.standard_normal((n_rows, n_classes), np.float32)
+    soft_targets = rng.random(logits.shape, np.float32)
+    memory = np.empty(logits.nbytes + 64, np.uint8)
+    large, small = (
+        memory[byte : byte + logits.nbytes].view(np.float32).reshape(logits.shape),
+        np.empty_like(logits[:3]),
+    )
+    for targets, name in (
+        (rng.integers(0, n_classes, n_rows), "hess_out"),
+        (soft_targets, "targets_grad_out"),
+    ):
+        options = {"reduction": "sum"}
+        _, grad = fastxent.cross_entropy_with_grad(logits, targets, **options, **{name: large})
+        _, few = fastxent.cross_entropy_with_grad(logits[:3], targets[:3], **options, **{name: small})
+        np.testing.assert_array_equal(large[:3], small)
+        np.testing.assert_array_equal(grad[:3], few)

@@ -72,7 +72,8 @@ def allowed_error(name, truth, dtype, *arguments):
         budget = LOG_SUM_ULP if name == "logsumexp" else LOG_PROBABILITY_ULP
         absolute = log_sum_absolute(dtype, largest)
     elif name == "softmax":
-        budget, absolute = PROBABILITY_ULP + reference_ulp(dtype, largest), 0
+        budget = PROBABILITY_ULP + reference_ulp(dtype, largest)
+        absolute = PROBABILITY_OR_ZERO[np.dtype(dtype)]
     else:
         budget, absolute = SIGMOID_ULP, 0
     return budget * ulp(truth, dtype) + absolute
@@ -82,6 +83,10 @@ def sum_is_one(dtype):
     """How far probabilities may sum from 1: each is off by so many of its ULP, so their sum of 1's."""
     return PROBABILITY_ULP * eps(dtype)
 
+
+# Probabilities up to here may come out as 0: those of exponentials below 2**-125.5 and 2**-1021.5, next to a
+# sum of at least √½.
+PROBABILITY_OR_ZERO = {np.dtype(np.float32): 2.0**-125, np.dtype(np.float64): 2.0**-1021}
 
 # In ULP of the truth rounded to the dtype. float64 has nothing wider to sum in: a few roundings more.
 LOSS_ULP = {np.dtype(np.float32): LOSS_ULP_FLOAT32, np.dtype(np.float64): 8}

@@ -6,7 +6,6 @@ from numba import prange
 
 from ..simd import (
     broadcast,
-    empty_float64,
     first_lanes,
     lanes_of,
     load,
@@ -23,7 +22,7 @@ from .compile import formula, inline, kernel
 from .derivatives import parts
 from .likelihood import likelihood, probability_scale
 from .options import PLAIN
-from .row import Row, full_vectors_end, n_blocks, rows_in_chunk, rows_of_chunk, scale_row, sum_exp
+from .row import Row, in_memory, memory_for, rows_in_chunk, rows_of_chunk, scale_row, sum_exp
 from .shape import n_classes_of, n_rows_of
 from .shift import shifted_exp
 from .strided import (
@@ -38,6 +37,7 @@ from .strided import (
     written,
 )
 from .targets import NO_CLASS
+from .vectors import full_vectors_end
 
 
 @formula
@@ -46,20 +46,20 @@ def plain_row(z, n_classes):
 
 
 @formula
-def softmax_row(logits, out, exps, shifts):
+def softmax_row(logits, out, exps, memory):
     z, p = to_read(logits), to_write(out)
     exps = exps_row(p, exps)
-    sums = sum_exp(plain_row(z, logits.n_classes), exps, None, shifts, PLAIN)
-    scale_row(exps, logits.n_classes, probability_scale(sums.others), shifts, sums.shift, p)
+    sums = sum_exp(plain_row(z, logits.n_classes), exps, None, memory, PLAIN)
+    scale_row(exps, logits.n_classes, probability_scale(sums.others), memory.shifts, sums.shift, p)
     written(out)
 
 
 @inline
 def softmax_chunk(logits, out, rows):
     packed, packed_out, exps = packed_row(logits), packed_row(out), scratch_exps(out)
-    shifts = empty_float64(2 * n_blocks(logits))
+    memory = memory_for(logits, PLAIN)
     for i in range(rows[0], rows[1]):
-        softmax_row(row_at(logits, i, packed), row_at(out, i, packed_out), address(exps), address(shifts))
+        softmax_row(row_at(logits, i, packed), row_at(out, i, packed_out), address(exps), in_memory(memory))
 
 
 @kernel("out")
@@ -88,18 +88,18 @@ def subtract_from_row(z, n_classes, number, out):
 
 
 @formula
-def logsumexp_row(z, n_classes):
+def logsumexp_row(z, n_classes, memory):
     """Log-sum-exp as the likelihood of the largest class, whose exponential is then taken in float64."""
-    sums = sum_exp(plain_row(z, n_classes), None, None, None, PLAIN)
+    sums = sum_exp(plain_row(z, n_classes), None, None, memory, PLAIN)
     largest = widen(reduce_max(shifted_exp(broadcast(sums.top, z), sums.shift)))
     others = where(sums.top < math.inf, maximum(0.0, sums.others - largest), sums.others)
     return likelihood(others, sums.top, sums.shift).lse
 
 
 @formula
-def log_softmax_row(logits, lse, i, out):
+def log_softmax_row(logits, lse, i, out, memory):
     z = to_read(logits)
-    row_lse = logsumexp_row(z, logits.n_classes)
+    row_lse = logsumexp_row(z, logits.n_classes, memory)
     put_or_none(lse, i, row_lse)
     if out is not None:
         subtract_from_row(z, logits.n_classes, row_lse, to_write(out))
@@ -109,8 +109,11 @@ def log_softmax_row(logits, lse, i, out):
 @inline
 def logsumexp_chunk(logits, lse, out, rows):
     packed, packed_out = packed_row(logits), packed_row(out)
+    memory = memory_for(logits, PLAIN)
     for i in range(rows[0], rows[1]):
-        log_softmax_row(row_at(logits, i, packed), address(lse), i, row_at(out, i, packed_out))
+        log_softmax_row(
+            row_at(logits, i, packed), address(lse), i, row_at(out, i, packed_out), in_memory(memory)
+        )
 
 
 @kernel("lse", "out")

@@ -30,10 +30,10 @@ from ..simd import (
 from .compile import formula, inline, kernel
 from .derivatives import parts, scaled
 from .options import zero_times_infinity_is_zero
-from .row import full_vectors_end, load_inside, store_inside
 from .sigmoid_blocks import BLOCK
 from .strided import address
 from .total import sum_of
+from .vectors import full_vectors_end, load_inside, store_inside
 
 MOST_LANES = 16
 

@@ -5,7 +5,21 @@ from typing import Any, NamedTuple
 
 from numba import prange
 
-from ..simd import broadcast, empty_float64, first_lanes, get, lanes_of, put, reduce_max, where, widen
+from ..simd import (
+    broadcast,
+    empty_float64,
+    fence,
+    first_lanes,
+    get,
+    lanes_of,
+    put,
+    reduce_max,
+    store,
+    store_masked,
+    store_past_caches,
+    where,
+    widen,
+)
 from .compile import formula, inline, kernel
 from .derivatives import (
     factors_for,
@@ -20,18 +34,15 @@ from .outcome import outcome_of
 from .row import (
     BLOCK,
     Row,
-    full_vectors_end,
-    load_inside,
+    in_memory,
     mass_at,
-    n_blocks,
+    memory_for,
     ratio_of_block,
     rows_in_chunk,
     rows_of_chunk,
-    store_inside,
     sum_exp,
     target_mass,
     transformed_scalar,
-    value_at,
 )
 from .shape import n_classes_of, n_rows_of
 from .shift import shifted_exp
@@ -46,16 +57,29 @@ from .strided import (
     scratch_exps,
     scratch_kept,
     set_to_zero,
+    streams_of,
     to_read,
     to_write,
     written,
 )
 from .targets import sample_weight_of, survey, target_of, weight_of
 from .total import sum_of
+from .vectors import full_vectors_end, load_inside, store_inside, value_at
+
+
+@inline
+def _store_once(p, j, vector, inside, past_caches):
+    if inside is None:
+        if past_caches:
+            store_past_caches(p, j, vector)
+        else:
+            store(p, j, vector)
+    else:
+        store_masked(p, j, vector, inside)
 
 
 @formula
-def _finish_vector(row, exps, kept, grad, hess, targets_grad, j, inside, factors, top, options):
+def _finish_vector(row, exps, kept, grad, hess, targets_grad, streams, j, inside, factors, top, options):
     """The derivatives of one vector of classes."""
     e = load_inside(exps, j, inside, exps)
     u = value_at(kept, 0.0, j, inside, exps)
@@ -64,27 +88,39 @@ def _finish_vector(row, exps, kept, grad, hess, targets_grad, j, inside, factors
     g = gradient(e, u, m, factors, options.label_smoothing, options.logit_scale, options.softcap)
     store_inside(grad, j, g, inside)
     if hess is not None:
-        store_inside(hess, j, second_derivative(e, factors, options.z_loss, options.logit_scale), inside)
+        h = second_derivative(e, factors, options.z_loss, options.logit_scale)
+        _store_once(hess, j, h, inside, streams.hess)
     if targets_grad is not None:
         t = targets_gradient(top - u, w, factors, options.label_smoothing)
-        store_inside(targets_grad, j, t, inside)
+        _store_once(targets_grad, j, t, inside, streams.targets_grad)
 
 
 @inline
-def _finish_row(row, exps, kept, grad, hess, targets_grad, sums, shifts, outcome, row_factor, options):
+def _finish_row(
+    row, exps, kept, grad, hess, targets_grad, streams, sums, shifts, outcome, row_factor, options
+):
     """The derivatives of all classes, from their exponentials."""
     block = BLOCK * lanes_of(exps)
     for start in range(0, row.n_classes, block):
         stop = min(start + block, row.n_classes)
-        full = full_vectors_end(exps, start, stop)
         block_ratio = ratio_of_block(shifts, start // block, sums.shift)
         factors = factors_for(outcome, row_factor, block_ratio, exps)
-        for j in range(start, full, lanes_of(exps)):
-            _finish_vector(row, exps, kept, grad, hess, targets_grad, j, None, factors, sums.top, options)
+        first = start
+        if streams is not None and streams.lead > 0:
+            first = min(start + streams.lead, stop)
+            inside = first_lanes(first - start, exps)
+            _finish_vector(
+                row, exps, kept, grad, hess, targets_grad, streams, start, inside, factors, sums.top, options
+            )
+        full = full_vectors_end(exps, first, stop)
+        for j in range(first, full, lanes_of(exps)):
+            _finish_vector(
+                row, exps, kept, grad, hess, targets_grad, streams, j, None, factors, sums.top, options
+            )
         if full < stop:
             inside = first_lanes(stop - full, exps)
             _finish_vector(
-                row, exps, kept, grad, hess, targets_grad, full, inside, factors, sums.top, options
+                row, exps, kept, grad, hess, targets_grad, streams, full, inside, factors, sums.top, options
             )
 
 
@@ -101,9 +137,9 @@ def _finish_target(row, grad, hess, w_y, outcome, row_factor, options):
 
 
 @formula
-def _loss_row(row, targets, exps, grad, hess, targets_grad, kept, shifts, row_factor, options):
+def _loss_row(row, targets, exps, grad, hess, targets_grad, streams, kept, memory, row_factor, options):
     """The outcome of a row and how many logits are above the target's; the derivatives in their rows."""
-    sums = sum_exp(row, exps, kept, shifts, options)
+    sums = sum_exp(row, exps, kept, memory, options)
     e_top = widen(reduce_max(shifted_exp(broadcast(sums.top, row.logits), sums.shift)))
     w_y = weight_of(row.weight, targets, row.target)
     outcome = outcome_of(
@@ -120,7 +156,20 @@ def _loss_row(row, targets, exps, grad, hess, targets_grad, kept, shifts, row_fa
         options.z_loss,
     )
     if grad is not None:
-        _finish_row(row, exps, kept, grad, hess, targets_grad, sums, shifts, outcome, row_factor, options)
+        _finish_row(
+            row,
+            exps,
+            kept,
+            grad,
+            hess,
+            targets_grad,
+            streams,
+            sums,
+            memory.shifts,
+            outcome,
+            row_factor,
+            options,
+        )
         if targets is not None:
             _finish_target(row, grad, hess, w_y, outcome, row_factor, options)
     # Lanes beyond the row are above a NaN too.
@@ -128,7 +177,7 @@ def _loss_row(row, targets, exps, grad, hess, targets_grad, kept, shifts, row_fa
 
 
 @inline
-def _loss_of(places, y, s, targets, exps, kept, shifts, scale, options):
+def _loss_of(places, y, s, targets, exps, kept, memory, scale, options):
     """The row at these places."""
     z = to_read(places.logits)
     z_y = get(z, y) if y >= 0 else math.nan
@@ -137,7 +186,10 @@ def _loss_of(places, y, s, targets, exps, kept, shifts, scale, options):
     row = Row(z, places.logits.n_classes, y, z_y, u_y, soft_targets, options.weight)
     grad, hess, targets_grad = to_write(places.grad), to_write(places.hess), to_write(places.targets_grad)
     exps = exps_row(grad, exps)
-    outcome, above = _loss_row(row, targets, exps, grad, hess, targets_grad, kept, shifts, s * scale, options)
+    streams = streams_of(places.hess, places.targets_grad, exps)
+    outcome, above = _loss_row(
+        row, targets, exps, grad, hess, targets_grad, streams, kept, memory, s * scale, options
+    )
     written(places.grad)
     written(places.hess)
     written(places.targets_grad)
@@ -152,6 +204,12 @@ class _Places(NamedTuple):
     grad: Any
     hess: Any
     targets_grad: Any
+
+
+@formula
+def _end_streams(hess, targets_grad):
+    if hess is not None or targets_grad is not None:
+        fence()
 
 
 @formula
@@ -172,7 +230,7 @@ def _loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, 
         packed_row(targets_grad),
     )
     exps, kept = scratch_exps(grad), scratch_kept(grad, n_classes_of(logits), options)
-    shifts = empty_float64(2 * n_blocks(logits))
+    memory = memory_for(logits, options)
     y_of, s_of = address(targets), address(options.sample_weight)
     to = RowOutputs(address(loss), address(lse), address(options.entropy), address(options.rank))
     addresses = in_addresses(options)
@@ -187,7 +245,7 @@ def _loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, 
         )
         if y != ignore_index and s != 0.0:
             outcome, above = _loss_of(
-                places, y, s, y_of, address(exps), address(kept), address(shifts), scale, addresses
+                places, y, s, y_of, address(exps), address(kept), in_memory(memory), scale, addresses
             )
             _set_row(i, to, s * outcome.loss, outcome.lse, outcome.entropy, above)
         else:
@@ -195,6 +253,7 @@ def _loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, 
             set_to_zero(places.grad)
             set_to_zero(places.hess)
             set_to_zero(places.targets_grad)
+    _end_streams(addresses.hess, addresses.targets_grad)
 
 
 @kernel("loss", "lse", "grad", "rank", "entropy", "hess", "targets_grad")

@@ -7,7 +7,7 @@ settled before the function is compiled: what is off costs nothing.
 import math
 from typing import Any, NamedTuple
 
-from ..simd import fma, pointer, tanh, where
+from ..simd import fma, maximum, pointer, tanh, where
 from .compile import formula
 
 
@@ -78,8 +78,9 @@ def transformed(z, logit_scale, softcap):
 def with_slope(g, u, softcap):
     """g times the slope of softcap's tanh, 1 − tanh²."""
     if softcap is not None:
-        ratio = u * (1.0 / softcap)
-        g = where(u == -math.inf, 0.0, g * fma(-ratio, ratio, 1.0))
+        # −inf, a masked class, has a slope of 0, as has −softcap.
+        ratio = maximum(-1.0, u * (1.0 / softcap))
+        g = g * fma(-ratio, ratio, 1.0)
     return g
 
 

@@ -5,11 +5,12 @@ from numba import prange
 from ..simd import advance, broadcast, first_lanes, get, lanes_of, log, reduce_sum, widen
 from .compile import formula, inline, kernel
 from .options import zero_times_infinity_is_zero
-from .row import full_vectors_end, load_inside, rows_in_chunk, rows_of_chunk
+from .row import rows_in_chunk, rows_of_chunk
 from .shape import n_classes_of, n_rows_of
 from .strided import packed_row, row_at, to_read
 from .targets import sample_weight_of, survey, target_of
 from .total import sum_of
+from .vectors import full_vectors_end, load_inside
 
 
 @formula

@@ -10,7 +10,11 @@ import math
 from typing import Any, NamedTuple
 
 from ..simd import (
+    arithmetic_type,
     broadcast,
+    empty_float64,
+    empty_row,
+    exp_or_zero,
     first_lanes,
     fma,
     lanes_of,
@@ -25,13 +29,15 @@ from ..simd import (
     store_masked,
     where,
 )
-from .compile import formula, inline
+from .compile import formula, inline, or_none, specialised_formula
 from .derivatives import parts, scaled, to_keep
 from .exact_sum import add, empty_sum, value_of
 from .options import transformed
 from .shape import n_classes_of
-from .shift import Shift, ratio, shift_for, shifted_exp
+from .shift import Shift, less_offset, ratio, shift_for, shifted_exp
+from .strided import address
 from .tally import Tally, empty_tally, plus_lanes, reference_for, tallied, with_reference
+from .vectors import full_vectors_end, load_logits, store_inside, value_at
 
 BLOCK = 64
 """Vectors in a block: 4 KiB of float32 or float64."""
@@ -71,15 +77,31 @@ def rows_of_chunk(chunk, step, n_rows):
     return start, min(start + step, n_rows)
 
 
+class Memory(NamedTuple):
+    """Working memory for the walk over a row."""
+
+    shifts: Any  # of each block
+    near: Any  # for logits of one block less their offset; None where they are kept in registers
+
+
 @formula
-def n_blocks(logits):
+def memory_for(logits, options):
     block = BLOCK * lanes_of(logits)
-    return (n_classes_of(logits) + block - 1) // block
+    shifts = empty_float64((n_classes_of(logits) + block - 1) // block * 2)
+    return Memory(shifts, _near_memory(options.logit_scale, options.softcap, logits))
+
+
+@specialised_formula
+def _near_memory(logit_scale, softcap, logits):
+    if logit_scale is softcap is None and arithmetic_type(logits.dtype) == logits.dtype:
+        return lambda logit_scale, softcap, logits: empty_row(BLOCK * lanes_of(logits), logits)
+    return lambda logit_scale, softcap, logits: None
 
 
 @formula
-def full_vectors_end(z, start, stop):
-    return stop - (stop - start) % lanes_of(z)
+def in_memory(memory):
+    """The addresses."""
+    return Memory(address(memory.shifts), address(memory.near))
 
 
 @formula
@@ -100,32 +122,9 @@ def max_of(z, stop):
 
 
 @formula
-def load_inside(p, j, inside, z):
-    """Vector j of p in the lanes of z, 0 where not inside; inside is None for a full vector."""
-    return load(p, j, z) if inside is None else load_masked(p, j, inside, 0.0, z)
-
-
-@formula
-def store_inside(p, j, vector, inside):
-    if inside is None:
-        store(p, j, vector)
-    else:
-        store_masked(p, j, vector, inside)
-
-
-@formula
 def class_mass(t, w, n_classes, label_smoothing):
     """m = w·((1 − label_smoothing)·t + label_smoothing/n_classes), with t = 0 for integer targets."""
     return w * fma(t, 1.0 - label_smoothing, label_smoothing / n_classes)
-
-
-@formula
-def value_at(p, otherwise, j, inside, z):
-    """Vector j of p, if there is one, in the lanes of z."""
-    value = broadcast(otherwise, z)
-    if p is not None:
-        value = load_inside(p, j, inside, z)
-    return value
 
 
 @formula
@@ -155,6 +154,24 @@ class _Sums(NamedTuple):
     tally: Tally
 
 
+class _Near(NamedTuple):
+    """Where the logits of a block less its offset are: logit j at j − origin."""
+
+    start: Any
+    origin: int
+
+
+@or_none
+def _near(scratch, z, start, stop, shift):
+    """They are the logits themselves if the offset is 0, which it is unless they are large or +inf."""
+    if shift.offset == 0.0:
+        return _Near(z, 0)
+    for j in range(start, stop, lanes_of(z)):
+        far = load_logits(z, j, first_lanes(stop - j, z))
+        store(scratch, j - start, less_offset(far, shift))
+    return _Near(scratch, start)
+
+
 @inline
 def _without_target(e, lane, z):
     """The exponentials of a vector, 0 in the target's lane if that is in it."""
@@ -164,17 +181,22 @@ def _without_target(e, lane, z):
 
 
 @formula
-def _with_vector(sums, row, z, j, inside, shift, reference, exps, kept, options):
-    """One vector of classes: summed, and its exponentials and transformed logits stored if asked."""
+def _one_vector(tally, row, near, j, inside, shift, reference, exps, kept, options):
+    """The exponentials of one vector of classes, 0 for the target, stored if asked; and the tally with it."""
+    z = load_logits(row.logits, j, inside)
     u = transformed(z, options.logit_scale, options.softcap)
-    e = shifted_exp(u, shift)
+    if near is None:
+        x = less_offset(u, shift) if options.softcap is None else u - shift.offset  # which is finite
+    else:
+        x = load_logits(near.start, j - near.origin, inside)
+    e = exp_or_zero(x, shift.exponent)
     if exps is not None:
         store_inside(exps, j, to_keep(e, u, options.label_smoothing, options.softcap), inside)
     if kept is not None:
         store_inside(kept, j, u, inside)
     m = mass_at(row, j, inside, options.label_smoothing)
     tally = tallied(
-        sums.tally,
+        tally,
         z,
         row.z_y,
         u,
@@ -186,7 +208,7 @@ def _with_vector(sums, row, z, j, inside, shift, reference, exps, kept, options)
         options.rank,
         options.divergence,
     )
-    return _Sums(add(sums.others, _without_target(e, row.target - j, row.logits)), tally)
+    return _without_target(e, row.target - j, row.logits), tally
 
 
 @inline
@@ -199,40 +221,48 @@ def _under_new_shift(sums, row, start, old, shift, step, options):
 
 
 @inline
-def sum_exp(row, exps, kept, shifts, options):
+def _sum_block(row, start, stop, shift, reference, row_max, exps, kept, memory, options):
+    """The lanes' sums over a block, and the largest logit up to the end of the next."""
+    z = row.logits
+    lanes, block = lanes_of(z), BLOCK * lanes_of(z)
+    near = _near(memory.near, z, start, stop, shift)
+    others, tally, ahead = empty_sum(z), empty_tally(z), broadcast(row_max, z)
+    # Near the end of the row the next block is one that ends there: a maximum does not mind.
+    step = max(0, min(start + block, row.n_classes - block)) - start
+    full = full_vectors_end(z, start, stop)
+    for j in range(start, full, lanes):
+        ahead = maximum(load(z, j + step), ahead)
+        e, tally = _one_vector(tally, row, near, j, None, shift, reference, exps, kept, options)
+        others = add(others, e)
+    if full < stop:
+        inside = first_lanes(stop - full, z)
+        e, tally = _one_vector(tally, row, near, full, inside, shift, reference, exps, kept, options)
+        others = add(others, e)
+    return _Sums(others, tally), ahead
+
+
+@inline
+def sum_exp(row, exps, kept, memory, options):
     """The sums over one row.
 
     With `exps`, which may be the logits, every exponential is stored there, and the shift of each block
-    in `shifts`; with `kept`, every transformed logit is stored there.
+    in the memory; with `kept`, every transformed logit is stored there.
     """
     z, n_classes = row.logits, row.n_classes
-    lanes = lanes_of(z)
-    block = BLOCK * lanes
+    block = BLOCK * lanes_of(z)
     row_max = max_of(z, min(block, n_classes))
     top = transformed_scalar(row_max, z, options.logit_scale, options.softcap)
     shift, reference = shift_for(top, z), reference_for(top, z)
     total = _Sums(0.0, Tally(0.0, 0.0, 0.0, 0.0))
     for start in range(0, n_classes, block):
         stop = min(start + block, n_classes)
-        full = full_vectors_end(z, start, stop)
         old, old_reference = shift, reference
         top = transformed_scalar(row_max, z, options.logit_scale, options.softcap)
         shift, reference = shift_for(top, z), reference_for(top, z)
         total = _under_new_shift(total, row, start, old, shift, reference - old_reference, options)
-        if exps is not None:
-            put(shifts, 2 * (start // block), shift.offset)
-            put(shifts, 2 * (start // block) + 1, shift.exponent)
-        sums = _Sums(empty_sum(z), empty_tally(z))
-        ahead = broadcast(row_max, z)
-        for j in range(start, full, lanes):
-            vector = load(z, j)
-            # Past the row's last full vector that one is looked at again: a maximum does not mind.
-            ahead = maximum(load(z, min(j + block, n_classes - lanes)), ahead)
-            sums = _with_vector(sums, row, vector, j, None, shift, reference, exps, kept, options)
-        if full < stop:
-            inside = first_lanes(stop - full, z)
-            vector = load_masked(z, full, inside, -math.inf)
-            sums = _with_vector(sums, row, vector, full, inside, shift, reference, exps, kept, options)
+        put(memory.shifts, 2 * (start // block), shift.offset)
+        put(memory.shifts, 2 * (start // block) + 1, shift.exponent)
+        sums, ahead = _sum_block(row, start, stop, shift, reference, row_max, exps, kept, memory, options)
         tally = plus_lanes(total.tally, sums.tally, options.label_smoothing, options.entropy, options.rank)
         total = _Sums(total.others + reduce_sum(value_of(sums.others)), tally)
         if stop < n_classes:

@@ -4,7 +4,8 @@ Every exponential of a row is taken as e^(z − offset)·2^(−exponent), with o
 for all classes seen so far, so that the largest comes out between √½ and √2. For ordinary logits the
 offset is 0 and nothing is subtracted: z keeps all its digits, where the textbook's z − max rounds. Only
 for maxima beyond `near`, where every class that matters is within a factor of two of the maximum and
-the subtraction is therefore exact, is the maximum itself the offset.
+the subtraction is therefore exact, is the maximum itself the offset. Next to the largest, exponentials
+of less than 2^−125.5 (float64: 2^−1021.5) are 0.
 
 Functions here take float64 scalars, or whole vectors with one row a lane.
 """
@@ -15,7 +16,17 @@ from typing import NamedTuple
 import numpy as np
 from numba import types
 
-from ..simd import arithmetic_type, exp_scaled, fma, maximum, minimum, round_to_integer, where
+from ..simd import (
+    arithmetic_type,
+    below_overflow,
+    exp_or_zero,
+    exp_scaled,
+    fma,
+    maximum,
+    minimum,
+    round_to_integer,
+    where,
+)
 from .compile import formula, specialised_formula
 
 LOG2_E = 1 / math.log(2)
@@ -28,8 +39,14 @@ class Shift(NamedTuple):
 
 
 @formula
+def less_offset(z, shift):
+    """z − offset, in the domain of `exp_or_zero`."""
+    return below_overflow(z - shift.offset, shift.exponent)
+
+
+@formula
 def shifted_exp(z, shift):
-    return exp_scaled(z - shift.offset, shift.exponent)
+    return exp_or_zero(less_offset(z, shift), shift.exponent)
 
 
 @formula

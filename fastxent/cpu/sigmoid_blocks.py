@@ -5,7 +5,7 @@ from numba import prange
 
 from ..simd import exp, first_lanes, lanes_of, load, load_masked, maximum, pointer, store, store_masked, where
 from .compile import formula, inline, kernel
-from .row import full_vectors_end
+from .vectors import full_vectors_end
 
 BLOCK = 8192
 """Elements that one thread takes at a time."""

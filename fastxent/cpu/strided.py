@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from ..simd import (
     advance,
     arithmetic_type,
+    elements_to_vector,
     empty_bytes,
     empty_row,
     get,
@@ -18,7 +19,7 @@ from ..simd import (
     put,
     row_pointer,
 )
-from .compile import formula, or_none, specialised_formula
+from .compile import formula, inline, or_none, specialised_formula
 from .shape import n_classes_of
 
 
@@ -30,6 +31,11 @@ class Place(NamedTuple):
     n_classes: int
     stride: int
     is_strided: bool
+    is_large: bool  # the array, as a whole
+
+
+LARGE = 1 << 22
+"""Bytes from which an array is not expected to stay in the caches."""
 
 
 class RowOutputs(NamedTuple):
@@ -71,7 +77,12 @@ def row_at(array, i, packed):
         return None
     stride = array.strides[array.ndim - 1]
     return Place(
-        row_pointer(array, i), pointer_as(packed, array), n_classes_of(array), stride, is_strided(array)
+        row_pointer(array, i),
+        pointer_as(packed, array),
+        n_classes_of(array),
+        stride,
+        is_strided(array),
+        array.size * array.itemsize >= LARGE,
     )
 
 
@@ -82,6 +93,36 @@ def to_read(row):
         for j in range(row.n_classes):
             put(row.packed, j, get(advance(row.start, j * row.stride), 0))
     return row.packed if row.is_strided else row.start
+
+
+class Streams(NamedTuple):
+    """Which outputs that are written once and not read are stored past the caches, where vectors may be."""
+
+    lead: int  # elements of the row before the first such vector
+    hess: bool
+    targets_grad: bool
+
+
+@formula
+def streams_of(hess, targets_grad, z):
+    """Two outputs take part only if their rows lie alike; none if it is small or a copy is to be written."""
+    if hess is None and targets_grad is None:
+        return None
+    return _streams(
+        -1 if hess is None else _lead_of(hess, z), -1 if targets_grad is None else _lead_of(targets_grad, z)
+    )
+
+
+@inline
+def _streams(hess_lead, targets_grad_lead):
+    lead = max(0, targets_grad_lead if hess_lead < 0 else hess_lead)
+    return Streams(lead, hess_lead >= 0, targets_grad_lead == lead)
+
+
+@inline
+def _lead_of(row, z):
+    """Elements before the first whole vector of the row's memory; −1 if it is not to be stored to."""
+    return -1 if row.is_strided or not row.is_large else elements_to_vector(row.start, z)
 
 
 @or_none

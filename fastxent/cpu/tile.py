@@ -14,9 +14,10 @@ from .derivatives import (
     to_keep,
 )
 from .options import transformed
-from .row import class_mass, target_mass, value_at
+from .row import class_mass, target_mass
 from .shift import Shift, shifted_exp
 from .tally import Tally, tallied
+from .vectors import value_at
 
 
 class Tile(NamedTuple):

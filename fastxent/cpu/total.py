@@ -2,7 +2,7 @@
 
 from ..simd import broadcast, first_lanes, lanes_of, load, load_masked, pointer, reduce_sum
 from .compile import inline
-from .row import full_vectors_end
+from .vectors import full_vectors_end
 
 
 @inline

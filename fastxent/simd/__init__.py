@@ -3,6 +3,7 @@
 from .addresses import advance, pointer_as, row_offsets, row_pointer
 from .allocation import empty_bytes, empty_float64, empty_row
 from .arithmetic import (
+    all_true,
     bits,
     constant,
     fma,
@@ -18,7 +19,8 @@ from .arithmetic import (
     where,
     widen,
 )
-from .elementary import exp, exp_scaled, log, log1p, power, round_to_integer, tanh
+from .elementary import below_overflow, exp, exp_or_zero, exp_scaled, round_to_integer, tanh
+from .logarithms import log, log1p, power
 from .memory import (
     broadcast,
     first_lanes,
@@ -35,6 +37,7 @@ from .memory import (
     store_masked,
 )
 from .storage import arithmetic_type, bfloat16, float16, storage_type
+from .streaming import elements_to_vector, fence, store_past_caches
 from .transpose import load_four, store_four
 from .vector import Mask, Vector
 
@@ -42,16 +45,21 @@ __all__ = [
     "Mask",
     "Vector",
     "advance",
+    "all_true",
     "arithmetic_type",
+    "below_overflow",
     "bfloat16",
     "bits",
     "broadcast",
     "constant",
+    "elements_to_vector",
     "empty_bytes",
     "empty_float64",
     "empty_row",
     "exp",
+    "exp_or_zero",
     "exp_scaled",
+    "fence",
     "first_lanes",
     "float16",
     "fma",
@@ -84,6 +92,7 @@ __all__ = [
     "store",
     "store_four",
     "store_masked",
+    "store_past_caches",
     "tanh",
     "to_float",
     "where",

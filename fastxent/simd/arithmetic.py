@@ -80,6 +80,17 @@ def where(typing_context, condition, x, y):
 
 
 @intrinsic
+def all_true(typing_context, mask):
+    """Whether the mask is true in every lane."""
+
+    def lower(context, builder, sig, args):
+        bits = builder.bitcast(args[0], ir.IntType(mask.lanes))
+        return builder.icmp_unsigned("==", bits, bits.type(2**mask.lanes - 1))
+
+    return signature(types.boolean, mask), lower
+
+
+@intrinsic
 def full_like(typing_context, x, scalar):
     """The scalar in every lane, as x has them."""
     return _elementwise(lambda builder, x, scalar: scalar, x, scalar)

@@ -1,4 +1,4 @@
-"""exp, log, tanh and powers of a vector's lanes, or of one float64.
+"""exp and tanh of a vector's lanes, or of one float64, and the constants of all elementary functions.
 
 Each function below is a name with its contract; the implementation under it is compiled into the
 kernel that calls it, with the constants of the argument's dtype. `python tests/simd/derive_coefficients.py`
@@ -11,6 +11,7 @@ from typing import NamedTuple
 from numba.core import types
 
 from .arithmetic import (
+    all_true,
     bits,
     constant,
     fma,
@@ -19,10 +20,10 @@ from .arithmetic import (
     maximum,
     minimum,
     polynomial,
-    to_float,
     where,
 )
 from .formula import specialised_formula
+from .inlining import inline
 from .vector import Vector
 
 
@@ -34,6 +35,7 @@ class _Constants(NamedTuple):
     exp: tuple[float, ...]
     log: tuple[float, ...]
     tanh: tuple[float, ...]
+    tanh_near_0: tuple[float, ...]  # of float64 there is none
 
 
 _FLOAT32 = _Constants(
@@ -44,6 +46,16 @@ _FLOAT32 = _Constants(
     exp=(1.0, 1.0, 0.499999934, 0.166665204, 0.0416683908, 0.00836874511, 0.00138145402),
     log=(0.666666656, 0.400003362, 0.285372383, 0.235835693),
     tanh=(1.0000017, 0.666594347, 0.334318433, 0.127569791, 0.0592984296),
+    tanh_near_0=(
+        1.0,
+        -0.333332953,
+        0.133323422,
+        -0.0538796348,
+        0.0214861118,
+        -0.00794521562,
+        0.00230065374,
+        -0.000358231367,
+    ),
 )
 _FLOAT64 = _Constants(
     mantissa_bits=52,
@@ -85,10 +97,14 @@ _FLOAT64 = _Constants(
         0.00013360437612570612,
         3.4794682884065893e-5,
     ),
+    tanh_near_0=(),
 )
 
 
-def _constants(x):
+_TANH_NEAR_0 = _FLOAT32.tanh_near_0
+
+
+def constants_of(x):
     """The constants for a vector's dtype; scalars are float64."""
     return _FLOAT32 if isinstance(x, Vector) and x.dtype == types.float32 else _FLOAT64
 
@@ -96,8 +112,25 @@ def _constants(x):
 @specialised_formula
 def round_to_integer(x):
     """The nearest integer, as a float, for |x| < 2²² (float32) or 2⁵¹ (float64); ties to even."""
-    rounder = 1.5 * 2.0 ** _constants(x).mantissa_bits
+    rounder = 1.5 * 2.0 ** constants_of(x).mantissa_bits
     return lambda x: (x + rounder) - rounder
+
+
+@specialised_formula
+def _reduced(x, k, lift):
+    """The remainder r of x, and 2ⁿ⁻ᵏ⁺ˡⁱᶠᵗ."""
+    c = constants_of(x)
+    mantissa_bits, ln2_high, ln2_low, log2_e = c.mantissa_bits, c.ln2_high, c.ln2_low, 1 / math.log(2)
+    # Adding this rounds to an integer, and leaves n − k + lift + bias in the lowest bits.
+    rounder = 1.5 * 2.0**mantissa_bits + c.bias
+
+    def reduced(x, k, lift):
+        shifted = fma(x, constant(x, log2_e), rounder + lift - k)
+        n = shifted - (rounder + lift - k)
+        r = fma(n, constant(x, -ln2_low), fma(n, constant(x, -ln2_high), x))
+        return r, from_bits(bits(shifted) << mantissa_bits)
+
+    return reduced
 
 
 @specialised_formula
@@ -111,34 +144,55 @@ def exp_scaled(x, k):
     eˣ·2⁻ᵏ = eʳ·2ⁿ⁻ᵏ, and the power of two is written straight into an exponent field. Scaling by k
     costs nothing and rounds nothing, where eˣ⁻ᵃ would round x − a first.
     """
-    c = _constants(x)
-    mantissa_bits, ln2_high, ln2_low, coefficients = c.mantissa_bits, c.ln2_high, c.ln2_low, c.exp
-    ln2, log2_e = math.log(2), 1 / math.log(2)
+    c = constants_of(x)
+    coefficients, ln2 = c.exp, math.log(2)
     # The power of two is built this much too large, out of the subnormal numbers. The exponent field
     # then runs out where the result does: at the lower bound it is 0, and so is the power; at the
     # upper it is all ones, which is +inf. (To underflow by multiplying would cost 100 cycles.)
-    headroom = mantissa_bits + 1
+    headroom = c.mantissa_bits + 1
     lowest, highest = -(c.bias + headroom) * ln2, (c.bias + 1 - headroom) * ln2
-    # Adding this rounds to an integer, and leaves n − k + headroom + bias in the lowest bits.
-    rounder = 1.5 * 2.0**mantissa_bits + headroom + c.bias
     small = 2.0**-headroom
 
     def exp_scaled(x, k):
         x = minimum(k * ln2 + highest, maximum(k * ln2 + lowest, x))
-        shifted = fma(x, constant(x, log2_e), rounder - k)
-        n = shifted - (rounder - k)
-        r = fma(n, constant(x, -ln2_low), fma(n, constant(x, -ln2_high), x))
-        power = from_bits(bits(shifted) << mantissa_bits)
+        r, power = _reduced(x, k, headroom)
         return polynomial(r, coefficients) * power * constant(x, small)
 
     return exp_scaled
 
 
 @specialised_formula
+def exp_or_zero(x, k):
+    """eˣ·2⁻ᵏ for an integer k (as a float), but 0 below 2⁻¹²⁵·⁵ (float64: 2⁻¹⁰²¹·⁵); NaN for NaN.
+
+    Domain: |k| ≤ 512 (float32) or 4096 (float64), x such that below_overflow(x, k) = x. Error at most
+    1 ULP. Three operations quicker than `exp_scaled`.
+    """
+    c = constants_of(x)
+    lowest, ln2 = (1 - c.bias) * math.log(2), math.log(2)
+    # The polynomial is twice what it should be, and the power half: where its exponent field is 0, so is
+    # the result, and none is ever subnormal.
+    twice = tuple(2 * coefficient for coefficient in c.exp)
+
+    def exp_or_zero(x, k):
+        r, half_power = _reduced(maximum(k * ln2 + lowest, x), k, -1)
+        return polynomial(r, twice) * half_power
+
+    return exp_or_zero
+
+
+@specialised_formula
+def below_overflow(x, k):
+    """x, or a number for which exp_or_zero(x, k) is +inf if that is less; NaN for NaN."""
+    overflow, ln2 = (constants_of(x).bias + 2) * math.log(2), math.log(2)
+    return lambda x, k: minimum(k * ln2 + overflow, x)
+
+
+@specialised_formula
 def exp(x):
     """eˣ for every x; error at most 1 ULP (float32: over every input; −inf gives exactly 0)."""
     # Positive x go through scaled down by 2ᵏ, clear of exp_scaled's upper bound, and overflow at the end.
-    largest, k = (89.0, 100.0) if _constants(x) is _FLOAT32 else (710.0, 600.0)
+    largest, k = (89.0, 100.0) if constants_of(x) is _FLOAT32 else (710.0, 600.0)
     two_to_k = 2.0**k
 
     def exp(x):
@@ -150,13 +204,13 @@ def exp(x):
 
 
 @specialised_formula
-def tanh(x):
-    """The hyperbolic tangent, odd to the last bit; ±1 for ±inf, NaN for NaN. Error at most 2 ULP.
+def _tanh_by_exp(x):
+    """tanh everywhere.
 
     For x ≥ 0 it is h/(h + 1) with h = (e²ˣ − 1)/2. As in exp_scaled x = n·ln2/2 + r, so h is
     2ⁿ·(e²ʳ − 1)/2 + (2ⁿ − 1)/2, and near 0, where n = 0, nothing cancels.
     """
-    c = _constants(x)
+    c = constants_of(x)
     mantissa_bits, half_ln2_high, half_ln2_low = c.mantissa_bits, c.ln2_high / 2, c.ln2_low / 2
     coefficients = c.tanh
     two_log2_e = 2 / math.log(2)
@@ -164,7 +218,7 @@ def tanh(x):
     largest = 9.1 if c is _FLOAT32 else 19.1  # tanh rounds to 1 there
     no_sign = 2**31 - 1 if c is _FLOAT32 else 2**63 - 1
 
-    def tanh(x):
+    def tanh_by_exp(x):
         magnitude = minimum(largest, from_bits(bits(x) & no_sign))
         # Rounded down, all but, so that no r is far below 0.
         shifted = fma(magnitude, constant(x, two_log2_e), constant(x, -31 / 64)) + rounder
@@ -178,82 +232,24 @@ def tanh(x):
         y = where(h < 0.5, fma(-h, quotient, h), quotient)
         return from_bits(bits(y) | bits(x) & ~no_sign)
 
-    return tanh
+    return tanh_by_exp
+
+
+@inline
+def _tanh_by_either(x):
+    square = x * x
+    is_near = square <= 1.0
+    y = x * polynomial(square, _TANH_NEAR_0)
+    if not all_true(is_near):
+        y = where(is_near, y, _tanh_by_exp(x))
+    return y
 
 
 @specialised_formula
-def _split(x):
-    """For x > 0, e and f with x = 2ᵉ·(1 + f) and 1 + f from √½ to √2; e as a float."""
-    c = _constants(x)
-    mantissa_bits = c.mantissa_bits
-    tiny, lift = 2.0 ** (1 - c.bias), 2.0**c.mantissa_bits
-    root_half = (c.bias << c.mantissa_bits) - int((1 - math.sqrt(0.5)) * 2 ** (c.mantissa_bits + 1))
+def tanh(x):
+    """The hyperbolic tangent, odd to the last bit; ±1 for ±inf, NaN for NaN. Error at most 2 ULP.
 
-    def split(x):
-        subnormal = x < tiny
-        i = bits(where(subnormal, x * lift, x))
-        exponent = (i - root_half) >> mantissa_bits
-        f = from_bits(i - (exponent << mantissa_bits)) - 1.0
-        e = to_float(exponent)
-        e = where(subnormal, e - mantissa_bits, e)
-        return e, f
-
-    return split
-
-
-@specialised_formula
-def log(x):
-    """The natural logarithm; log(0) = −inf, log(+inf) = +inf, NaN for x < 0. Error at most 1 ULP.
-
-    x = 2ᵉ·m with m from √½ to √2; with s = (m − 1)/(m + 1), log m = 2·atanh(s), an odd series in s.
+    For vectors of float32 an odd polynomial serves from −1 to 1. A lane's bits do not depend on the others,
+    but its time does: a vector that is all there takes a third of the time.
     """
-    c = _constants(x)
-    coefficients, ln2_high, ln2_low = c.log, c.ln2_high, c.ln2_low
-
-    def log(x):
-        e, f = _split(x)
-        s = f / (2.0 + f)
-        w = s * s
-        half_square = 0.5 * f * f
-        # log(1+f) = f − f²/2 + s·(f²/2 + w·P(w)): the large terms are exact or nearly so.
-        tail = fma(s, half_square + w * polynomial(w, coefficients), e * ln2_low)
-        y = e * ln2_high + (f - (half_square - tail))
-        y = where(x < math.inf, y, x)
-        y = where(x == 0.0, -math.inf, y)
-        return where(x >= 0.0, y, math.nan)
-
-    return log
-
-
-@specialised_formula
-def log1p(x):
-    """log(1 + x) for x ≥ −1, accurate for small x too. Error at most 2 ULP for x ≥ −½."""
-
-    def log1p(x):
-        y = 1.0 + x
-        # What rounding 1 + x lost, divided by y, is what the logarithm of y misses. Chords of 1/y from
-        # y = ½ to 1 and from 1 to 2 are near enough, and beyond 3 nothing is missed.
-        lost = x - (y - 1.0)
-        return log(y) + where(y < 3.0, lost * maximum(3.0 - 2.0 * y, 1.5 - 0.5 * y), 0.0)
-
-    return log1p
-
-
-@specialised_formula
-def power(x, y):
-    """xʸ for x from 0 to 1 and finite y ≥ 0; 0⁰ is 1. NaN for NaN and x < 0.
-
-    Error at most 2 + y ULP, in float64 with a processor that has fma, down to results of 2⁻¹⁰²². For
-    x = 2ᵉ·(1 + f), the integer part of e·y is an exponent, and only its fraction and y·log(1 + f) are for
-    exp: their errors grow with y, not with y·log x.
-    """
-    ln2, lowest = math.log(2), -2.0 * _constants(x).bias
-
-    def power(x, y):
-        e, f = _split(x)
-        n = round_to_integer(maximum(e * y, lowest))
-        result = exp_scaled(fma(e, y, -n) * ln2 + y * log(1.0 + f), -n)
-        result = where(x == 0.0, where(y == 0.0, 1.0, 0.0), result)
-        return where(x >= 0.0, result, math.nan)
-
-    return power
+    return _tanh_by_either if constants_of(x) is _FLOAT32 else lambda x: _tanh_by_exp(x)

@@ -78,7 +78,8 @@ def only_lane(typing_context, n, z):
     return _lanes_that_are("==", n, z)
 
 
-def _address(context, builder, base, index, index_type, llvm_type):
+def element_address(context, builder, base, index, index_type, llvm_type):
+    """LLVM: the address of base[index], as one of this type."""
     offset = context.cast(builder, index, index_type, _INDEX)
     return builder.bitcast(builder.gep(base, [offset]), llvm_type.as_pointer())
 
@@ -125,7 +126,9 @@ def load(typing_context, p, i, z=None):
         return None
 
     def lower(context, builder, sig, args):
-        address = _address(context, builder, args[0], args[1], i, element_vector(context, p, vector.lanes))
+        address = element_address(
+            context, builder, args[0], args[1], i, element_vector(context, p, vector.lanes)
+        )
         return from_storage(context, builder, builder.load(address, align=1), p.dtype, vector.dtype)
 
     return signature(vector, p, i, optional_z(z)), lower
@@ -139,7 +142,7 @@ def store(typing_context, p, i, vector):
 
     def lower(context, builder, sig, args):
         elements = to_storage(context, builder, args[2], vector.dtype, p.dtype)
-        address = _address(context, builder, args[0], args[1], i, elements.type)
+        address = element_address(context, builder, args[0], args[1], i, elements.type)
         builder.store(elements, address, align=1)
         return context.get_dummy_value()
 
@@ -152,7 +155,7 @@ def get(typing_context, p, i):
     dtype = arithmetic_type(p.dtype)
 
     def lower(context, builder, sig, args):
-        address = _address(context, builder, args[0], args[1], i, context.get_value_type(p.dtype))
+        address = element_address(context, builder, args[0], args[1], i, context.get_value_type(p.dtype))
         number = from_storage(context, builder, builder.load(address, align=1), p.dtype, dtype)
         return context.cast(builder, number, dtype, types.float64)
 
@@ -170,7 +173,7 @@ def put(typing_context, p, i, scalar):
     def lower(context, builder, sig, args):
         value = context.cast(builder, args[2], scalar, dtype)
         element = to_storage(context, builder, value, dtype, p.dtype)
-        address = _address(context, builder, args[0], args[1], i, element.type)
+        address = element_address(context, builder, args[0], args[1], i, element.type)
         builder.store(element, address, align=1)
         return context.get_dummy_value()
 
@@ -185,7 +188,9 @@ def load_masked(typing_context, p, i, mask, fill, z=None):
         return None
 
     def lower(context, builder, sig, args):
-        address = _address(context, builder, args[0], args[1], i, element_vector(context, p, vector.lanes))
+        address = element_address(
+            context, builder, args[0], args[1], i, element_vector(context, p, vector.lanes)
+        )
         filler = as_type(context, builder, args[3], fill, vector)
         return _read_masked(context, builder, "load", p, vector, address, args[2], filler)
 
@@ -200,7 +205,7 @@ def store_masked(typing_context, p, i, vector, mask):
 
     def lower(context, builder, sig, args):
         elements = to_storage(context, builder, args[2], vector.dtype, p.dtype)
-        address = _address(context, builder, args[0], args[1], i, elements.type)
+        address = element_address(context, builder, args[0], args[1], i, elements.type)
         arguments = [elements, address, ir.IntType(32)(1), args[3]]
         _call_masked(context, builder, "store", p, vector.lanes, ir.VoidType(), arguments)
         return context.get_dummy_value()

@@ -91,6 +91,21 @@ def tanh_coefficients(terms):
     return minimax(lambda r: 2 * _exp_tail(2 * r), weight, low, high, terms - 1)
 
 
+def tanh_near_0_coefficients(terms):
+    """tanh x ≈ x·(1 + x²·(c[0] + c[1]·x² + ...)) for x from −1 to 1: its relative error is least."""
+
+    def tail(w):
+        x = mp.sqrt(w)
+        if w < mpf("1e-6"):
+            return -mpf(1) / 3 + 2 * w / 15 - 17 * w**2 / 315
+        return (mp.tanh(x) / x - 1) / w
+
+    def weight(w):
+        return (w * mp.sqrt(w) / mp.tanh(mp.sqrt(w)) if w else mpf(0)) + mpf("1e-9")
+
+    return [mpf(1), *minimax(tail, weight, mpf(0), mpf("1.0005"), terms - 2)]
+
+
 def split_ln2(leading_bits):
     """ln2 as a leading part of so many bits, whose product with a small integer is exact, and the rest."""
     scale = mpf(2) ** leading_bits
@@ -110,6 +125,7 @@ def main():
             ("exp", exp_coefficients(exp_degree)),
             ("log", log_coefficients(log_terms)),
             ("tanh", tanh_coefficients(tanh_terms)),
+            ("tanh_near_0", tanh_near_0_coefficients(8) if name == "float32" else []),
         ):
             print(f"  {label}", ", ".join(mpmath.nstr(c, digits) for c in coefficients))
 

@@ -205,3 +205,19 @@ def test_largest_lane_is_found_wherever_it_is():
         wide, narrowed, sums = np.zeros(n), np.zeros(n, np.float32), np.zeros(5)
         halves(x, wide, narrowed, sums)
         assert sums[2] == sums[0] == 1
+
+
+@njit
+def all_below(x, limit):
+    return simd.all_true(simd.load(simd.pointer(x, 0), 0) < limit)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_all_true_wants_every_lane(dtype):
+    x = np.zeros(16, dtype)
+    n_lanes = 64 // x.itemsize
+    assert all_below(x, 1.0)
+    for lane in range(n_lanes):
+        x[:] = 0
+        x[lane] = 1
+        assert not all_below(x, 1.0)

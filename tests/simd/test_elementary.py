@@ -137,6 +137,31 @@ def test_exp_scaled_keeps_infinities_and_nan_and_overflows_to_infinity(dtype):
     assert np.all(out == INF)
 
 
+@njit
+def lanewise_exp_or_zero(x, k, out):
+    z, p = pointer(x, 0), pointer(k, 0)
+    for j in range(0, x.size, lanes_of(z)):
+        below = simd.below_overflow(load(z, j), load(p, j))
+        store(pointer(out, 0), j, simd.exp_or_zero(below, load(p, j)))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_exp_or_zero_has_the_bits_of_exp_scaled_and_no_subnormal_ones(dtype):
+    info, rng = np.finfo(dtype), np.random.default_rng(6)
+    largest_k = 512 if dtype == np.float32 else 4096
+    k = rng.integers(-largest_k, largest_k + 1, 6000).astype(dtype)
+    x = ((k + rng.uniform(info.minexp - 40, 100, k.size)) * LN2).astype(dtype)
+    x[-16:], k[-16:] = np.repeat([-INF, NAN, INF, -info.max], 4), np.tile([-largest_k, 0, 7, largest_k], 4)
+    out, expected = np.full_like(x, 99), np.full_like(x, 99)
+    lanewise_exp_scaled(x, k, expected)
+    lanewise_exp_or_zero(x, k, out)
+    edge = 2.0 ** (info.minexp + 0.5)
+    below, above = expected < edge * 0.999, ~(expected < edge * 1.001)
+    assert not out[below].any()
+    assert_same_bits(out[above], expected[above])
+    assert not np.any((out > 0) & (out < info.tiny))
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(
     ("name", "x", "expected"),
@@ -221,6 +246,8 @@ def test_constants_are_those_that_the_derivation_prints():
     ):
         exp, log = derive.exp_coefficients(len(c.exp) - 1), derive.log_coefficients(len(c.log))
         tanh = derive.tanh_coefficients(len(c.tanh))
-        derived = [mpmath.nstr(d, digits) for d in (*derive.split_ln2(leading_bits), *exp, *log, *tanh)]
-        constants = np.array([c.ln2_high, c.ln2_low, *c.exp, *c.log, *c.tanh], dtype)
+        near_0 = derive.tanh_near_0_coefficients(len(c.tanh_near_0)) if c.tanh_near_0 else []
+        all_of_them = *derive.split_ln2(leading_bits), *exp, *log, *tanh, *near_0
+        derived = [mpmath.nstr(d, digits) for d in all_of_them]
+        constants = np.array([c.ln2_high, c.ln2_low, *c.exp, *c.log, *c.tanh, *c.tanh_near_0], dtype)
         assert_same_bits(np.array(derived, dtype), constants)

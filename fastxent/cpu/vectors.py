@@ -1,0 +1,40 @@
+"""The vectors of a row: whole ones, for which `inside` is None, and one that its end cuts off."""
+
+import math
+
+from ..simd import broadcast, lanes_of, load, load_masked, store, store_masked
+from .compile import formula
+
+
+@formula
+def full_vectors_end(z, start, stop):
+    return stop - (stop - start) % lanes_of(z)
+
+
+@formula
+def load_inside(p, j, inside, z):
+    """Vector j of p in the lanes of z, 0 where not inside; inside is None for a full vector."""
+    return load(p, j, z) if inside is None else load_masked(p, j, inside, 0.0, z)
+
+
+@formula
+def load_logits(p, j, inside):
+    """Vector j of the logits p, −inf where not inside."""
+    return load(p, j) if inside is None else load_masked(p, j, inside, -math.inf)
+
+
+@formula
+def store_inside(p, j, vector, inside):
+    if inside is None:
+        store(p, j, vector)
+    else:
+        store_masked(p, j, vector, inside)
+
+
+@formula
+def value_at(p, otherwise, j, inside, z):
+    """Vector j of p, if there is one, in the lanes of z."""
+    value = broadcast(otherwise, z)
+    if p is not None:
+        value = load_inside(p, j, inside, z)
+    return value

@@ -1,0 +1,85 @@
+"""log, log1p and powers, as `elementary` has exp and tanh."""
+
+import math
+
+from .arithmetic import bits, fma, from_bits, maximum, polynomial, to_float, where
+from .elementary import constants_of, exp_scaled, round_to_integer
+from .formula import specialised_formula
+
+
+@specialised_formula
+def _split(x):
+    """For x > 0, e and f with x = 2ᵉ·(1 + f) and 1 + f from √½ to √2; e as a float."""
+    c = constants_of(x)
+    mantissa_bits = c.mantissa_bits
+    tiny, lift = 2.0 ** (1 - c.bias), 2.0**c.mantissa_bits
+    root_half = (c.bias << c.mantissa_bits) - int((1 - math.sqrt(0.5)) * 2 ** (c.mantissa_bits + 1))
+
+    def split(x):
+        subnormal = x < tiny
+        i = bits(where(subnormal, x * lift, x))
+        exponent = (i - root_half) >> mantissa_bits
+        f = from_bits(i - (exponent << mantissa_bits)) - 1.0
+        e = to_float(exponent)
+        e = where(subnormal, e - mantissa_bits, e)
+        return e, f
+
+    return split
+
+
+@specialised_formula
+def log(x):
+    """The natural logarithm; log(0) = −inf, log(+inf) = +inf, NaN for x < 0. Error at most 1 ULP.
+
+    x = 2ᵉ·m with m from √½ to √2; with s = (m − 1)/(m + 1), log m = 2·atanh(s), an odd series in s.
+    """
+    c = constants_of(x)
+    coefficients, ln2_high, ln2_low = c.log, c.ln2_high, c.ln2_low
+
+    def log(x):
+        e, f = _split(x)
+        s = f / (2.0 + f)
+        w = s * s
+        half_square = 0.5 * f * f
+        # log(1+f) = f − f²/2 + s·(f²/2 + w·P(w)): the large terms are exact or nearly so.
+        tail = fma(s, half_square + w * polynomial(w, coefficients), e * ln2_low)
+        y = e * ln2_high + (f - (half_square - tail))
+        y = where(x < math.inf, y, x)
+        y = where(x == 0.0, -math.inf, y)
+        return where(x >= 0.0, y, math.nan)
+
+    return log
+
+
+@specialised_formula
+def log1p(x):
+    """log(1 + x) for x ≥ −1, accurate for small x too. Error at most 2 ULP for x ≥ −½."""
+
+    def log1p(x):
+        y = 1.0 + x
+        # What rounding 1 + x lost, divided by y, is what the logarithm of y misses. Chords of 1/y from
+        # y = ½ to 1 and from 1 to 2 are near enough, and beyond 3 nothing is missed.
+        lost = x - (y - 1.0)
+        return log(y) + where(y < 3.0, lost * maximum(3.0 - 2.0 * y, 1.5 - 0.5 * y), 0.0)
+
+    return log1p
+
+
+@specialised_formula
+def power(x, y):
+    """xʸ for x from 0 to 1 and finite y ≥ 0; 0⁰ is 1. NaN for NaN and x < 0.
+
+    Error at most 2 + y ULP, in float64 with a processor that has fma, down to results of 2⁻¹⁰²². For
+    x = 2ᵉ·(1 + f), the integer part of e·y is an exponent, and only its fraction and y·log(1 + f) are for
+    exp: their errors grow with y, not with y·log x.
+    """
+    ln2, lowest = math.log(2), -2.0 * constants_of(x).bias
+
+    def power(x, y):
+        e, f = _split(x)
+        n = round_to_integer(maximum(e * y, lowest))
+        result = exp_scaled(fma(e, y, -n) * ln2 + y * log(1.0 + f), -n)
+        result = where(x == 0.0, where(y == 0.0, 1.0, 0.0), result)
+        return where(x >= 0.0, result, math.nan)
+
+    return power
