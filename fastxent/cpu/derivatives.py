@@ -35,7 +35,6 @@ class Factors(NamedTuple):
     grad: Parts
     prob: Parts
     row: Any  # sample weight over divisor
-    slope: Any
     log_top: Any
 
 
@@ -46,7 +45,6 @@ def factors_for(outcome, row_factor, ratio, z):
         parts(outcome.scale * outcome.slope * row_factor * ratio, z),
         parts(outcome.scale * ratio, z),
         narrow(row_factor, z),
-        narrow(outcome.slope * row_factor, z),
         narrow(outcome.log_top, z),
     )
 
@@ -71,11 +69,10 @@ def gradient(e, u, m, factors, label_smoothing, logit_scale, softcap):
 
 
 @formula
-def _curvature(p, complement, slope, row_factor, z_loss, logit_scale):
-    h = complement * slope
+def _curvature(h, p, row_factor, z_loss, logit_scale):
+    """The second derivative for the logits as they were given, from h = p·(1 − p)·slope."""
     if z_loss is not None:
-        h = h + 2.0 * z_loss * row_factor * p
-    h = p * h
+        h = h + 2.0 * z_loss * row_factor * p * p
     if logit_scale is not None:
         h = h * logit_scale * logit_scale
     return h
@@ -84,8 +81,9 @@ def _curvature(p, complement, slope, row_factor, z_loss, logit_scale):
 @formula
 def second_derivative(e, factors, z_loss, logit_scale):
     """p·((1 − p)·slope + 2·z_loss·p), where 1 − p has the digits that a rounded p has lost."""
-    complement = fma(-factors.prob.high, e, 1.0) - e * factors.prob.low
-    return _curvature(scaled(e, factors.prob), complement, factors.slope, factors.row, z_loss, logit_scale)
+    complement = fma(-factors.prob.low, e, fma(-factors.prob.high, e, 1.0))
+    h = scaled(e, factors.grad) * complement
+    return _curvature(h, scaled(e, factors.prob), factors.row, z_loss, logit_scale)
 
 
 @formula
@@ -99,8 +97,8 @@ def target_gradient(outcome, m_y, u_y, row_factor, label_smoothing, logit_scale,
 
 @formula
 def target_second_derivative(outcome, row_factor, z_loss, logit_scale):
-    slope = outcome.slope * row_factor
-    return _curvature(outcome.p_y, outcome.q, slope, row_factor, z_loss, logit_scale)
+    h = outcome.p_y * outcome.q * (outcome.slope * row_factor)
+    return _curvature(h, outcome.p_y, row_factor, z_loss, logit_scale)
 
 
 @formula

@@ -7,7 +7,7 @@ settled before the function is compiled: what is off costs nothing.
 import math
 from typing import Any, NamedTuple
 
-from ..simd import fma, maximum, pointer, tanh, where
+from ..simd import fma, maximum, pointer, soft_capped, where
 from .compile import formula
 
 
@@ -69,8 +69,7 @@ def transformed(z, logit_scale, softcap):
     if logit_scale is not None:
         u = u * logit_scale
     if softcap is not None:
-        # A masked class stays masked.
-        u = where(z == -math.inf, -math.inf, tanh(u * (1.0 / softcap)) * softcap)
+        u = soft_capped(u, softcap)  # a masked class stays masked
     return u
 
 

@@ -19,7 +19,7 @@ from .arithmetic import (
     where,
     widen,
 )
-from .elementary import below_overflow, exp, exp_or_zero, exp_scaled, round_to_integer, tanh
+from .elementary import below_overflow, exp, exp_or_zero, exp_scaled, round_to_integer, soft_capped, tanh
 from .logarithms import log, log1p, power
 from .memory import (
     broadcast,
@@ -88,6 +88,7 @@ __all__ = [
     "row_offsets",
     "row_pointer",
     "scatter",
+    "soft_capped",
     "storage_type",
     "store",
     "store_four",

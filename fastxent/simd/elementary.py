@@ -22,7 +22,7 @@ from .arithmetic import (
     polynomial,
     where,
 )
-from .formula import specialised_formula
+from .formula import formula, specialised_formula
 from .inlining import inline
 from .vector import Vector
 
@@ -204,8 +204,8 @@ def exp(x):
 
 
 @specialised_formula
-def _tanh_by_exp(x):
-    """tanh everywhere.
+def tanh(x):
+    """The hyperbolic tangent, odd to the last bit; ±1 for ±inf, NaN for NaN. Error at most 2 ULP.
 
     For x ≥ 0 it is h/(h + 1) with h = (e²ˣ − 1)/2. As in exp_scaled x = n·ln2/2 + r, so h is
     2ⁿ·(e²ʳ − 1)/2 + (2ⁿ − 1)/2, and near 0, where n = 0, nothing cancels.
@@ -218,7 +218,7 @@ def _tanh_by_exp(x):
     largest = 9.1 if c is _FLOAT32 else 19.1  # tanh rounds to 1 there
     no_sign = 2**31 - 1 if c is _FLOAT32 else 2**63 - 1
 
-    def tanh_by_exp(x):
+    def tanh(x):
         magnitude = minimum(largest, from_bits(bits(x) & no_sign))
         # Rounded down, all but, so that no r is far below 0.
         shifted = fma(magnitude, constant(x, two_log2_e), constant(x, -31 / 64)) + rounder
@@ -232,24 +232,30 @@ def _tanh_by_exp(x):
         y = where(h < 0.5, fma(-h, quotient, h), quotient)
         return from_bits(bits(y) | bits(x) & ~no_sign)
 
-    return tanh_by_exp
+    return tanh
+
+
+@formula
+def _capped_by_tanh(x, cap):
+    return where(x == -math.inf, -math.inf, tanh(x * (1.0 / cap)) * cap)
 
 
 @inline
-def _tanh_by_either(x):
-    square = x * x
+def _capped_by_either(x, cap):
+    ratio = x * (1.0 / cap)
+    square = ratio * ratio
     is_near = square <= 1.0
     y = x * polynomial(square, _TANH_NEAR_0)
     if not all_true(is_near):
-        y = where(is_near, y, _tanh_by_exp(x))
+        y = where(is_near, y, _capped_by_tanh(x, cap))
     return y
 
 
 @specialised_formula
-def tanh(x):
-    """The hyperbolic tangent, odd to the last bit; ±1 for ±inf, NaN for NaN. Error at most 2 ULP.
+def soft_capped(x, cap):
+    """cap·tanh(x/cap) for cap > 0, but −inf for −inf. Error at most 2 ULP, and what rounding x/cap adds.
 
-    For vectors of float32 an odd polynomial serves from −1 to 1. A lane's bits do not depend on the others,
-    but its time does: a vector that is all there takes a third of the time.
+    For vectors of float32 a polynomial serves up to cap. A lane's bits do not depend on the others, but its
+    time does: a vector that is all there takes a third of the time.
     """
-    return _tanh_by_either if constants_of(x) is _FLOAT32 else lambda x: _tanh_by_exp(x)
+    return _capped_by_either if constants_of(x) is _FLOAT32 else lambda x, cap: _capped_by_tanh(x, cap)

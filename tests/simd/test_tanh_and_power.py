@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numba import njit
 
-from fastxent.simd import lanes_of, load, pointer, power, store, tanh
+from fastxent.simd import lanes_of, load, pointer, power, soft_capped, store, tanh
 from tests.measure import assert_same_bits, assert_ulp, exactly
 from tests.simd.float32_sweep import largest_error
 from tests.simd.test_elementary import DTYPES, and_neighbours, apply, lanewise
@@ -19,6 +19,13 @@ INF, NAN, LN2 = math.inf, math.nan, math.log(2)
 @njit
 def tanh_of_float64(x):
     return math.tanh(x)
+
+
+@njit
+def lanewise_soft_capped(x, out):
+    z = pointer(x, 0)
+    for j in range(0, x.size, lanes_of(z)):
+        store(pointer(out, 0), j, soft_capped(load(z, j), 1.0))
 
 
 @njit(error_model="numpy")
@@ -67,10 +74,12 @@ LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 
 @pytest.mark.parametrize("step", [521, pytest.param(1, marks=pytest.mark.exhaustive)], ids=["sampled", "all"])
 @pytest.mark.parametrize("sign", [1.0, -1.0])
-def test_tanh_of_no_float32_is_off_by_more_than_its_budget(sign, step):
+@pytest.mark.parametrize("name", ["tanh", "soft_capped"])
+def test_tanh_of_no_float32_is_off_by_more_than_its_budget(name, sign, step):
     ends = (sign * 0.0, sign * LARGEST_FLOAT32)
-    error, worst = largest_error(lanewise("tanh"), tanh_of_float64, ends, step)
-    print(f"largest error of tanh from {ends[0]} to {ends[1]}, every {step}: {error:.6f} ULP, at {worst!r}")
+    function = lanewise(name) if name == "tanh" else lanewise_soft_capped  # at 1
+    error, worst = largest_error(function, tanh_of_float64, ends, step)
+    print(f"largest error of {name} from {ends[0]} to {ends[1]}, every {step}: {error:.6f} ULP, at {worst!r}")
     assert 0 < error <= TANH_ULP
 
 
@@ -81,6 +90,17 @@ def test_tanh_of_no_float32_is_off_by_more_than_its_budget(sign, step):
 )
 def test_tanh_of_special_value_is_exact(x, expected, dtype):
     assert_same_bits(apply("tanh", np.full(16, x, dtype)), np.full(16, expected, dtype))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_soft_capped_keeps_masked_classes_infinities_and_nan_whatever_is_beside_them(dtype):
+    near, out = np.linspace(-0.9, 0.9, 16).astype(dtype), np.zeros(16, dtype)
+    lanewise_soft_capped(near, out)
+    for x, expected in ((-INF, -INF), (INF, 1.0), (NAN, NAN), (-30.0, -1.0)):
+        mixed, result = near.copy(), np.zeros(16, dtype)
+        mixed[3] = x
+        lanewise_soft_capped(mixed, result)
+        assert_same_bits(result, np.where(np.arange(16) == 3, dtype(expected), out))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
