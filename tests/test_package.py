@@ -23,6 +23,7 @@ assert not Compilations.seen, Compilations.seen
 assert threading.active_count() == 1
 assert "numba.cuda" not in sys.modules
 assert not {"torch", "jax", "sklearn"} & set(sys.modules), "a peer was imported"
+assert "numba.np.arrayobj" not in sys.modules, "what only compiling needs was imported"
 numba.njit(lambda x: x)(1)
 assert Compilations.seen, "the listener hears nothing"
 """

@@ -6,7 +6,6 @@
 from numba.core import types
 from numba.core.typing.templates import signature
 from numba.extending import intrinsic
-from numba.np.arrayobj import populate_array
 
 from .storage import arithmetic_type
 from .vector import VECTOR_BYTES
@@ -14,6 +13,8 @@ from .vector import VECTOR_BYTES
 
 def _new_array(dtype, n, *others):
     """The definition of an intrinsic: an array of n numbers, or a MemoryError."""
+    from numba.np.arrayobj import populate_array  # which importing fastxent is not to wait for
+
     array = types.Array(dtype, 1, "C")
 
     def lower(context, builder, sig, args):

@@ -209,9 +209,10 @@ def specialised_formula(choose):
 
         return signature(result, *argument_types), emit
 
-    parameters = inspect.signature(choose).parameters.values()
-    context = inspect.Parameter("typing_context", inspect.Parameter.POSITIONAL_ONLY)
-    define.__signature__ = inspect.Signature([context, *parameters])
+    code = inspect.unwrap(choose).__code__
+    names = "typing_context", *code.co_varnames[: code.co_argcount]
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    define.__signature__ = inspect.Signature([inspect.Parameter(name, kind) for name in names])
     define.__name__, define.__doc__ = choose.__name__, choose.__doc__
     function = intrinsic(define)
     function.choose = choose
