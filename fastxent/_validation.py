@@ -19,9 +19,10 @@ _INT64 = np.dtype(np.int64)
 
 
 def are_plain_arrays(logits: Any, targets: Any, axis: Any, ignore_index: Any, grad_out: Any) -> bool:
-    """Whether these are what training loops pass for a small batch, so that nothing is left to check.
+    """Whether these are what training loops pass, so that nothing is left to check but each target.
 
-    Contiguous logits of few rows, integer targets, and the logits or nothing for the gradient.
+    A contiguous matrix of float32 or float64, an int64 target for each row, and for the gradient the logits
+    or nothing.
     """
     return (
         type(logits) is type(targets) is np.ndarray
@@ -104,7 +105,7 @@ def row_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 def float_array(name: str, value: Any) -> NDArray[Any]:
     array = value if type(value) is np.ndarray else as_array(name, value)
-    if array.dtype not in _FLOAT_DTYPES and not is_float(array.dtype):
+    if not is_float(array.dtype):
         raise TypeError(
             f"{name} must be float32, float64, float16 or bfloat16 in native byte order, got {array.dtype}"
         )

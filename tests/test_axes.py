@@ -58,6 +58,15 @@ def test_classes_first(n_classes, inner):
             assert_same_bits(result, expected[name])
 
 
+def test_classes_first_of_a_square_matrix_are_not_taken_for_rows():
+    rng = np.random.default_rng(0)
+    logits, targets = rng.normal(size=(FEW, FEW)), rng.integers(0, FEW, FEW)
+    loss, grad = fastxent.cross_entropy_with_grad(logits, targets, axis=0)
+    expected, expected_grad = fastxent.cross_entropy_with_grad(logits.T.copy(), targets)
+    assert loss == expected
+    assert_same_bits(grad.T, expected_grad)
+
+
 @pytest.mark.parametrize("inner", INNER)
 @pytest.mark.parametrize("n_classes", [FEW, MANY])
 def test_classes_in_the_middle(n_classes, inner):

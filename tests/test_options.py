@@ -320,24 +320,50 @@ def test_nan_ranks_above_every_number_and_stays_in_its_row(name, n_classes):
     assert np.isfinite(results["grad"][2:5]).all()
 
 
+def large_problem(n_classes):
+    n_rows = LARGE // (4 * n_classes) + 1
+    rng = np.random.default_rng(2)
+    logits, soft_targets = (
+        rng.standard_normal((n_rows, n_classes), np.float32),
+        rng.random((n_rows, n_classes)),
+    )
+    return logits, rng.integers(0, n_classes, n_rows), soft_targets.astype(np.float32)
+
+
+def memory_from_byte(byte, shape):
+    size = 4 * np.prod(shape)
+    memory = np.empty(size + 64, np.uint8)
+    return memory[byte : byte + size].view(np.float32).reshape(shape)
+
+
+def assert_large_as_small(logits, targets, large):
+    """`large` are outputs, by name, not expected to stay in the caches."""
+    small = {name: np.empty(logits[:3].shape, np.float32) for name in large}
+    _, grad = fastxent.cross_entropy_with_grad(logits, targets, reduction="sum", **large)
+    _, few = fastxent.cross_entropy_with_grad(logits[:3], targets[:3], reduction="sum", **small)
+    assert_same_bits(grad[:3], few)
+    for name, array in large.items():
+        assert_same_bits(array[:3], small[name])
+
+
 @pytest.mark.parametrize("n_classes", [700, 11003])
 @pytest.mark.parametrize("byte", [0, 4, 12, 2])
 def test_outputs_too_large_for_the_caches_have_the_bits_of_small_ones(byte, n_classes):
-    n_rows = LARGE // (4 * n_classes) + 1
-    rng = np.random.default_rng(2)
-    logits = rng.standard_normal((n_rows, n_classes), np.float32)
-    soft_targets = rng.random(logits.shape, np.float32)
-    memory = np.empty(logits.nbytes + 64, np.uint8)
-    large, small = (
-        memory[byte : byte + logits.nbytes].view(np.float32).reshape(logits.shape),
-        np.empty_like(logits[:3]),
-    )
-    for targets, name in (
-        (rng.integers(0, n_classes, n_rows), "hess_out"),
-        (soft_targets, "targets_grad_out"),
-    ):
-        options = {"reduction": "sum"}
-        _, grad = fastxent.cross_entropy_with_grad(logits, targets, **options, **{name: large})
-        _, few = fastxent.cross_entropy_with_grad(logits[:3], targets[:3], **options, **{name: small})
-        np.testing.assert_array_equal(large[:3], small)
-        np.testing.assert_array_equal(grad[:3], few)
+    logits, targets, soft_targets = large_problem(n_classes)
+    large = memory_from_byte(byte, logits.shape)
+    assert_large_as_small(logits, targets, {"hess_out": large})
+    assert_large_as_small(logits, soft_targets, {"targets_grad_out": large})
+
+
+@pytest.mark.parametrize("byte", [0, 4])
+def test_two_large_outputs_that_lie_alike_or_not_have_the_bits_of_small_ones(byte):
+    logits, _, soft_targets = large_problem(700)
+    hess, targets_grad = memory_from_byte(0, logits.shape), memory_from_byte(byte, logits.shape)
+    assert_large_as_small(logits, soft_targets, {"hess_out": hess, "targets_grad_out": targets_grad})
+
+
+def test_a_large_output_whose_classes_lie_apart_has_the_bits_of_a_small_one():
+    logits, targets, _ = large_problem(700)
+    every_other = np.full((len(logits), 1400), 7.0, np.float32)
+    assert_large_as_small(logits, targets, {"hess_out": every_other[:, ::2]})
+    assert np.all(every_other[:, 1::2] == 7.0)

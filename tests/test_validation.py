@@ -48,11 +48,17 @@ CASES = {
         r"targets must have shape \(\).*got \(1,\)",
         {"logits": LOGITS[0], "targets": [1], "grad_out": None},
     ),
+    "too many targets": (
+        ValueError,
+        r"targets must have shape \(3,\)",
+        {"targets": np.zeros(4, np.int64)},
+    ),
     "target too large": (
         IndexError,
         r"targets\[1\] is 4, expected a class from 0 to 3",
         {"targets": [0, 4, 9]},
     ),
+    "target too large in an array": (IndexError, r"targets\[1\] is 4", {"targets": np.array([0, 4, 9])}),
     "target one too large": (IndexError, r"targets\[1\] is 4", {"targets": [0, 4, 1]}),
     "target negative": (IndexError, r"targets\[2\] is -1.*ignore_index \(-100\)", {"targets": [0, -100, -1]}),
     "target beyond int64": (
@@ -243,9 +249,12 @@ CASES |= OPTION_CASES
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_bad_arguments_are_refused_and_nothing_is_written(name):
+@pytest.mark.parametrize(
+    "grad_out", [None, np.full((3, 4), 7.0)], ids=["the short way", "an array of its own"]
+)
+def test_bad_arguments_are_refused_and_nothing_is_written(name, grad_out):
     error, message, changed = CASES[name]
-    arguments = {"logits": LOGITS, "targets": TARGETS, "grad_out": np.full((3, 4), 7.0), **changed}
+    arguments = {"logits": LOGITS, "targets": TARGETS, "grad_out": grad_out, **changed}
     outputs = {key: value for key, value in arguments.items() if isinstance(value, np.ndarray)}
     before = {key: value.copy() for key, value in outputs.items()}
     with pytest.raises(error, match=message):

@@ -40,7 +40,7 @@ from .tally import empty_tally, in_float64, reference_for
 from .targets import survey
 from .tile import Tile, TileSums, derivatives_of, derivatives_of_targets, exponentials, weight_of_target
 from .tile_blocks import finish_blocks, in_memory, memory_for, sum_blocks
-from .total import sum_of
+from .total import mean_of
 
 MAX_CLASSES = 64
 """Up to here a lane a row is the quicker way even for classes side by side."""
@@ -214,29 +214,27 @@ def _rows_in_chunk(logits):
 def cross_entropy_lanes(logits, targets, ignore_index, divisor, options, loss, lse, grad):
     """As `cross_entropy_rows`, for at most MAX_CLASSES classes."""
     n_rows, n_classes = n_rows_of(logits), n_classes_of(logits)
-    divisor, bad = survey(targets, n_rows, n_classes, ignore_index, divisor, options)
+    divisor, scale, bad = survey(targets, n_rows, n_classes, ignore_index, divisor, options)
     if bad >= 0:
         return 0.0, bad
-    scale = 1.0 / divisor if divisor > 0.0 else 0.0
     row_losses = empty_float64(n_rows) if loss is None else loss
     for chunk in prange(_n_chunks(logits)):
         _loss_chunk(
             np.int64(chunk), logits, targets, ignore_index, scale, options, row_losses, lse, grad, None
         )
-    return sum_of(row_losses) / divisor if divisor > 0.0 else 0.0, bad
+    return mean_of(row_losses, divisor), bad
 
 
 @kernel("loss", "lse", "grad", "rank", "entropy", "hess", "targets_grad")
 def cross_entropy_columns(logits, targets, ignore_index, divisor, options, loss, lse, grad):
     """As `cross_entropy_rows`, to the bit; quick where rows are neighbours and their classes far apart."""
     n_rows, n_classes = n_rows_of(logits), n_classes_of(logits)
-    divisor, bad = survey(targets, n_rows, n_classes, ignore_index, divisor, options)
+    divisor, scale, bad = survey(targets, n_rows, n_classes, ignore_index, divisor, options)
     if bad >= 0:
         return 0.0, bad
-    scale = 1.0 / divisor if divisor > 0.0 else 0.0
     row_losses = empty_float64(n_rows) if loss is None else loss
     for chunk in prange(_n_chunks(logits)):
         _loss_chunk(
             np.int64(chunk), logits, targets, ignore_index, scale, options, row_losses, lse, grad, True
         )
-    return sum_of(row_losses) / divisor if divisor > 0.0 else 0.0, bad
+    return mean_of(row_losses, divisor), bad

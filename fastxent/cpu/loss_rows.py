@@ -63,7 +63,7 @@ from .strided import (
     written,
 )
 from .targets import sample_weight_of, survey, target_of, weight_of
-from .total import sum_of
+from .total import mean_of
 from .vectors import full_vectors_end, load_inside, store_inside, value_at
 
 
@@ -264,13 +264,12 @@ def cross_entropy_rows(logits, targets, ignore_index, divisor, options, loss, ls
     targets are None for soft ones, which are among the options; loss, lse and grad may be None.
     """
     n_rows, n_classes = n_rows_of(logits), n_classes_of(logits)
-    divisor, bad = survey(targets, n_rows, n_classes, ignore_index, divisor, options)
+    divisor, scale, bad = survey(targets, n_rows, n_classes, ignore_index, divisor, options)
     if bad >= 0:
         return 0.0, bad
-    scale = 1.0 / divisor if divisor > 0.0 else 0.0
     row_losses = empty_float64(n_rows) if loss is None else loss
     step = rows_in_chunk(n_classes)
     for chunk in prange((n_rows + step - 1) // step):
         rows = rows_of_chunk(chunk, step, n_rows)
         _loss_chunk(logits, targets, ignore_index, scale, options, row_losses, lse, grad, rows)
-    return sum_of(row_losses) / divisor if divisor > 0.0 else 0.0, bad
+    return mean_of(row_losses, divisor), bad

@@ -9,7 +9,7 @@ from .row import rows_in_chunk, rows_of_chunk
 from .shape import n_classes_of, n_rows_of
 from .strided import packed_row, row_at, to_read
 from .targets import sample_weight_of, survey, target_of
-from .total import sum_of
+from .total import mean_of
 from .vectors import full_vectors_end, load_inside
 
 
@@ -69,10 +69,10 @@ def _log_loss_chunk(probs, targets, ignore_index, options, loss, rows):
 def log_loss_rows(probs, targets, ignore_index, divisor, options, loss):
     """As `cross_entropy_rows`, from probabilities; of the options, soft targets and sample weights."""
     n_rows, n_classes = n_rows_of(probs), n_classes_of(probs)
-    divisor, bad = survey(targets, n_rows, n_classes, ignore_index, divisor, options)
+    divisor, _, bad = survey(targets, n_rows, n_classes, ignore_index, divisor, options)
     if bad >= 0:
         return 0.0, bad
     step = rows_in_chunk(n_classes)
     for chunk in prange((n_rows + step - 1) // step):
         _log_loss_chunk(probs, targets, ignore_index, options, loss, rows_of_chunk(chunk, step, n_rows))
-    return sum_of(loss) / divisor if divisor > 0.0 else 0.0, bad
+    return mean_of(loss, divisor), bad

@@ -10,6 +10,7 @@ NO_CLASS = -1
 
 class Survey(NamedTuple):
     divisor: float  # of the mean: the sum of the weights of the rows kept
+    scale: float  # 1 over the divisor, 0 if that is 0
     first_bad: int  # target that is neither ignored nor a class; −1 if there is none
 
 
@@ -89,4 +90,4 @@ def survey(targets, n_rows, n_classes, ignore_index, divisor, options):
     first_bad = _checked(targets, n_classes, ignore_index)
     if divisor == 0.0 and first_bad < 0:
         divisor = _divisor(targets, n_rows, ignore_index, options.weight, options.sample_weight)
-    return Survey(divisor, first_bad)
+    return Survey(divisor, 1.0 / divisor if divisor > 0.0 else 0.0, first_bad)

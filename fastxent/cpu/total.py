@@ -1,7 +1,7 @@
 """The sum of the row losses, in one order whatever the number of threads."""
 
-from ..simd import broadcast, first_lanes, lanes_of, load, load_masked, pointer, reduce_sum
-from .compile import inline
+from ..simd import broadcast, first_lanes, lanes_of, load, load_masked, pointer, reduce_sum, where
+from .compile import formula, inline
 from .vectors import full_vectors_end
 
 
@@ -15,3 +15,9 @@ def sum_of(values):
         sums += load(z, i)
     sums += load_masked(z, full, first_lanes(values.size - full, z), 0.0)
     return reduce_sum(sums)
+
+
+@formula
+def mean_of(values, divisor):
+    """Their sum over the divisor; 0 where that is 0."""
+    return where(divisor > 0.0, sum_of(values) / divisor, 0.0)
