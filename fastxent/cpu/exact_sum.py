@@ -1,6 +1,6 @@
 """Sums of exponentials that lose next to nothing: a vector of running sums with its rounding errors.
 
-`high` starts at BIAS, above any one term, so that what rounding loses of a term is exactly
+`high` starts at BIAS, above any term, so that what rounding loses of a term is exactly
 e − (new − old) (Dekker's Fast2Sum) and can be gathered in `low`. Four operations a term; converting
 every term to float64 takes seven.
 """
@@ -26,7 +26,7 @@ def empty_sum(z):
 
 @formula
 def add(total, e):
-    """The sum with e, lane by lane; 0 ≤ e < 2, or NaN or +inf."""
+    """The sum with e, lane by lane; 0 ≤ e < BIAS, or NaN or +inf."""
     high = total.high + e
     return Sum(high, total.low + (e - (high - total.high)))
 

@@ -36,7 +36,7 @@ from .row import rows_in_chunk
 from .shape import n_classes_of, n_rows_of
 from .shift import Shift, shift_for, shifted_exp
 from .strided import RowOutputs, address, scratch_kept
-from .tally import empty_tally, in_float64, reference_for
+from .tally import empty_tally, in_float64, reference_for, tallied
 from .targets import survey
 from .tile import Tile, TileSums, derivatives_of, derivatives_of_targets, exponentials, weight_of_target
 from .tile_blocks import finish_blocks, in_memory, memory_for, sum_blocks
@@ -61,13 +61,12 @@ def _sum_tile(tile, targets, options):
         number += 1.0
     top = transformed(row_max, options.logit_scale, options.softcap)
     shift, reference = shift_for(top, z), reference_for(top, z)
-    others, tally, number = empty_sum(z), empty_tally(z), broadcast(0.0, z)
+    others, tally, number = empty_sum(z), empty_tally(z, z), broadcast(0.0, z)
     for j in range(tile.n_classes):
         is_target = tile.y == number
-        e, tally = exponentials(
-            tally, tile, j, is_target, z_y, shift, reference, targets, tile.transformed, options
-        )
+        e, terms = exponentials(tile, j, is_target, z_y, shift, reference, targets, tile.transformed, options)
         others = add(others, e)
+        tally = tallied(tally, terms, options.label_smoothing, options.entropy, options.rank)
         number += 1.0
     return TileSums(
         value_of(others),

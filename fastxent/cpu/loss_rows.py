@@ -83,7 +83,7 @@ def _finish_vector(row, exps, kept, grad, hess, targets_grad, streams, j, inside
     """The derivatives of one vector of classes."""
     e = load_inside(exps, j, inside, exps)
     u = value_at(kept, 0.0, j, inside, exps)
-    m = mass_at(row, j, inside, options.label_smoothing)
+    m = mass_at(row, j, inside, options.label_smoothing, exps)
     w = value_at(row.weight, 1.0, j, inside, exps)
     g = gradient(e, u, m, factors, options.label_smoothing, options.logit_scale, options.softcap)
     store_inside(grad, j, g, inside)

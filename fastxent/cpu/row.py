@@ -22,12 +22,14 @@ from ..simd import (
     load_masked,
     maximum,
     only_lane,
+    prefetch,
     put,
     reduce_max,
     reduce_sum,
     store,
     store_masked,
     where,
+    wide,
 )
 from .compile import formula, inline, or_none, specialised_formula
 from .derivatives import parts, scaled, to_keep
@@ -36,11 +38,22 @@ from .options import transformed
 from .shape import n_classes_of
 from .shift import Shift, less_offset, ratio, shift_for, shifted_exp
 from .strided import address
-from .tally import Tally, empty_tally, plus_lanes, reference_for, tallied, with_reference
+from .tally import (
+    Tally,
+    empty_tally,
+    plus_lanes,
+    reference_for,
+    tallied,
+    terms_of,
+    with_reference,
+)
 from .vectors import full_vectors_end, load_logits, store_inside, value_at
 
-BLOCK = 64
-"""Vectors in a block: 4 KiB of float32 or float64."""
+BLOCK = 128
+"""Vectors in a block: 8 KiB of float32 or float64."""
+
+AHEAD = 128
+"""Vectors from one that is read to one that is asked for, which memory takes that long to send."""
 
 CHUNK = 16384
 """Elements, in whole rows, that one thread takes at a time and that share its working memory."""
@@ -128,12 +141,12 @@ def class_mass(t, w, n_classes, label_smoothing):
 
 
 @formula
-def mass_at(row, j, inside, label_smoothing):
+def mass_at(row, j, inside, label_smoothing, z):
     """m_j of a vector of classes, 0 where not inside."""
-    m = broadcast(0.0, row.logits)
+    m = broadcast(0.0, z)
     if label_smoothing is not None:
-        t = value_at(row.soft_targets, 0.0, j, inside, row.logits)
-        w = value_at(row.weight, 1.0, j, inside, row.logits)
+        t = value_at(row.soft_targets, 0.0, j, inside, z)
+        w = value_at(row.weight, 1.0, j, inside, z)
         m = class_mass(t, w, row.n_classes, label_smoothing)
         if inside is not None:
             m = where(inside, m, 0.0)
@@ -167,7 +180,7 @@ def _near(scratch, z, start, stop, shift):
     if shift.offset == 0.0:
         return _Near(z, 0)
     for j in range(start, stop, lanes_of(z)):
-        far = load_logits(z, j, first_lanes(stop - j, z))
+        far = load_logits(z, j, first_lanes(stop - j, z), z)
         store(scratch, j - start, less_offset(far, shift))
     return _Near(scratch, start)
 
@@ -181,34 +194,28 @@ def _without_target(e, lane, z):
 
 
 @formula
-def _one_vector(tally, row, near, j, inside, shift, reference, exps, kept, options):
-    """The exponentials of one vector of classes, 0 for the target, stored if asked; and the tally with it."""
-    z = load_logits(row.logits, j, inside)
+def _exponentials(row, near, j, inside, like, shift, reference, exps, kept, options):
+    """Those of a vector of classes, 0 for the target, stored if asked; and what it adds to the tally."""
+    z = load_logits(row.logits, j, inside, like)
     u = transformed(z, options.logit_scale, options.softcap)
     if near is None:
         x = less_offset(u, shift) if options.softcap is None else u - shift.offset  # which is finite
     else:
-        x = load_logits(near.start, j - near.origin, inside)
+        x = load_logits(near.start, j - near.origin, inside, like)
     e = exp_or_zero(x, shift.exponent)
     if exps is not None:
         store_inside(exps, j, to_keep(e, u, options.label_smoothing, options.softcap), inside)
     if kept is not None:
         store_inside(kept, j, u, inside)
-    m = mass_at(row, j, inside, options.label_smoothing)
-    tally = tallied(
-        tally,
-        z,
-        row.z_y,
-        u,
-        e,
-        m,
-        reference,
-        options.label_smoothing,
-        options.entropy,
-        options.rank,
-        options.divergence,
-    )
-    return _without_target(e, row.target - j, row.logits), tally
+    m = mass_at(row, j, inside, options.label_smoothing, like)
+    terms = terms_of(z, row.z_y, u, e, m, reference, options.divergence)
+    return _without_target(e, row.target - j, like), terms
+
+
+@formula
+def _added(sums, e, terms, options):
+    tally = tallied(sums.tally, terms, options.label_smoothing, options.entropy, options.rank)
+    return _Sums(add(sums.others, e), tally)
 
 
 @inline
@@ -223,22 +230,23 @@ def _under_new_shift(sums, row, start, old, shift, step, options):
 @inline
 def _sum_block(row, start, stop, shift, reference, row_max, exps, kept, memory, options):
     """The lanes' sums over a block, and the largest logit up to the end of the next."""
-    z = row.logits
-    lanes, block = lanes_of(z), BLOCK * lanes_of(z)
+    z, like = row.logits, wide(row.logits)
+    lanes, block, far = lanes_of(like), BLOCK * lanes_of(z), AHEAD * lanes_of(z)
     near = _near(memory.near, z, start, stop, shift)
-    others, tally, ahead = empty_sum(z), empty_tally(z), broadcast(row_max, z)
+    sums, ahead = _Sums(empty_sum(like), empty_tally(z, like)), broadcast(row_max, like)
     # Near the end of the row the next block is one that ends there: a maximum does not mind.
     step = max(0, min(start + block, row.n_classes - block)) - start
-    full = full_vectors_end(z, start, stop)
+    full = full_vectors_end(like, start, stop)
     for j in range(start, full, lanes):
-        ahead = maximum(load(z, j + step), ahead)
-        e, tally = _one_vector(tally, row, near, j, None, shift, reference, exps, kept, options)
-        others = add(others, e)
+        prefetch(z, j + far, like)
+        ahead = maximum(load(z, j + step, like), ahead)
+        e, terms = _exponentials(row, near, j, None, like, shift, reference, exps, kept, options)
+        sums = _added(sums, e, terms, options)
     if full < stop:
-        inside = first_lanes(stop - full, z)
-        e, tally = _one_vector(tally, row, near, full, inside, shift, reference, exps, kept, options)
-        others = add(others, e)
-    return _Sums(others, tally), ahead
+        inside = first_lanes(stop - full, like)
+        e, terms = _exponentials(row, near, full, inside, like, shift, reference, exps, kept, options)
+        sums = _added(sums, e, terms, options)
+    return sums, ahead
 
 
 @inline

@@ -1,12 +1,13 @@
 """Further sums over the classes of a row, which options ask for.
 
 A logit enters as its gap to a reference, the largest logit so far, so that the sums of a near-certain row
-cancel nothing. Every lane sums for itself, be it classes of one row or a row of its own.
+cancel nothing. Every lane sums for itself, be it classes of one row or a row of its own. Masses of a few
+vectors are added in the dtype of the logits, and what they come to in float64.
 """
 
 from typing import Any, NamedTuple
 
-from ..simd import broadcast, log, maximum, minimum, reduce_sum, where, widen
+from ..simd import broadcast, folded, log, maximum, minimum, reduce_sum, where, widen
 from .compile import formula
 from .exact_sum import add, empty_sum, value_of
 from .shift import range_of
@@ -19,6 +20,15 @@ class Tally(NamedTuple):
     above: Any  # how many logits are greater than the target's
 
 
+class Terms(NamedTuple):
+    """What classes add to a tally."""
+
+    mass: Any
+    mass_gap: Any
+    entropy_gap: Any
+    above: Any
+
+
 @formula
 def reference_for(row_max, z):
     """The largest logit, made finite."""
@@ -27,28 +37,53 @@ def reference_for(row_max, z):
 
 
 @formula
-def empty_tally(z):
+def empty_tally(z, like):
+    """In the lanes of z, but for the sum of exponentials, which is in those of `like`."""
     zero = broadcast(0.0, z)
-    return Tally(widen(zero), widen(zero), empty_sum(z), zero)
+    return Tally(widen(zero), widen(zero), empty_sum(like), zero)
 
 
 @formula
-def tallied(tally, z, z_y, u, e, m, reference, label_smoothing, entropy, rank, divergence):
-    """With one more vector of classes."""
-    mass, mass_gap, entropy_gap, above = tally
+def terms_of(z, z_y, u, e, m, reference, divergence):
+    """Of a vector of classes."""
     gap = reference - u
+    mass_gap = where(m == 0.0, 0.0, m * gap)
+    if divergence is not None:
+        mass = widen(m)
+        mass_gap = where(mass == 0.0, 0.0, mass * (widen(gap) + log(mass)))
+    # NaN is above every number, and nothing is below it.
+    above = where(z <= z_y, broadcast(0.0, z), 1.0)
+    return Terms(m, mass_gap, where(e == 0.0, 0.0, e * gap), above)
+
+
+class Masses(NamedTuple):
+    """Those of a few vectors of classes, not yet in float64."""
+
+    mass: Any
+    mass_gap: Any
+
+
+@formula
+def no_masses(z, divergence):
+    zero = broadcast(0.0, z)
+    return Masses(zero, zero if divergence is None else widen(zero))
+
+
+@formula
+def both_masses(a, b):
+    return Masses(a.mass + b.mass, a.mass_gap + b.mass_gap)
+
+
+@formula
+def tallied(tally, terms, label_smoothing, entropy, rank):
+    mass, mass_gap, entropy_gap, above = tally
     if label_smoothing is not None:
-        mass = mass + widen(m)
-        if divergence is None:
-            mass_gap = mass_gap + widen(where(m == 0.0, 0.0, m * gap))
-        else:
-            wide = widen(m)
-            mass_gap = mass_gap + where(wide == 0.0, 0.0, wide * (widen(gap) + log(wide)))
+        mass = mass + widen(folded(terms.mass, above))
+        mass_gap = mass_gap + widen(folded(terms.mass_gap, above))
     if entropy is not None:
-        entropy_gap = add(entropy_gap, where(e == 0.0, 0.0, e * gap))
+        entropy_gap = add(entropy_gap, terms.entropy_gap)
     if rank is not None:
-        # NaN is above every number, and nothing is below it.
-        above = where(z <= z_y, above, above + 1.0)
+        above = above + folded(terms.above, above)
     return Tally(mass, mass_gap, entropy_gap, above)
 
 

@@ -16,7 +16,7 @@ from .derivatives import (
 from .options import transformed
 from .row import class_mass, target_mass
 from .shift import Shift, shifted_exp
-from .tally import Tally, tallied
+from .tally import Tally, terms_of
 from .vectors import value_at
 
 
@@ -73,8 +73,8 @@ def weight_of_target(is_target, j, w_y, targets, weight):
 
 
 @formula
-def exponentials(tally, tile, j, is_target, z_y, shift, reference, targets, kept_logits, options):
-    """Those of class j, 0 for the rows' targets, and the tally with the class in it.
+def exponentials(tile, j, is_target, z_y, shift, reference, targets, kept_logits, options):
+    """Those of class j, 0 for the rows' targets, and what it adds to the tally.
 
     They stay in the tile, where the logits were.
     """
@@ -86,22 +86,10 @@ def exponentials(tally, tile, j, is_target, z_y, shift, reference, targets, kept
     if kept_logits is not None:
         store(kept_logits, j * lanes_of(z), u)
     m = mass_of(tile, j, tile.soft_targets, options.weight, options.label_smoothing)
-    tally = tallied(
-        tally,
-        column,
-        z_y,
-        u,
-        e,
-        m,
-        reference,
-        options.label_smoothing,
-        options.entropy,
-        options.rank,
-        options.divergence,
-    )
+    terms = terms_of(column, z_y, u, e, m, reference, options.divergence)
     if targets is not None:
         e = where(is_target, 0.0, e)
-    return e, tally
+    return e, terms
 
 
 class TargetDerivatives(NamedTuple):

@@ -18,9 +18,9 @@ def load_inside(p, j, inside, z):
 
 
 @formula
-def load_logits(p, j, inside):
+def load_logits(p, j, inside, z):
     """Vector j of the logits p, −inf where not inside."""
-    return load(p, j) if inside is None else load_masked(p, j, inside, -math.inf)
+    return load(p, j, z) if inside is None else load_masked(p, j, inside, -math.inf, z)
 
 
 @formula

@@ -7,6 +7,7 @@ from .arithmetic import (
     bits,
     constant,
     fma,
+    folded,
     from_bits,
     full_like,
     maximum,
@@ -22,6 +23,7 @@ from .arithmetic import (
 from .elementary import below_overflow, exp, exp_or_zero, exp_scaled, round_to_integer, soft_capped, tanh
 from .logarithms import log, log1p, power
 from .memory import (
+    WIDTH,
     broadcast,
     first_lanes,
     gather,
@@ -35,13 +37,15 @@ from .memory import (
     scatter,
     store,
     store_masked,
+    wide,
 )
 from .storage import arithmetic_type, bfloat16, float16, storage_type
-from .streaming import elements_to_vector, fence, store_past_caches
+from .streaming import elements_to_vector, fence, prefetch, store_past_caches
 from .transpose import load_four, store_four
 from .vector import Mask, Vector
 
 __all__ = [
+    "WIDTH",
     "Mask",
     "Vector",
     "advance",
@@ -63,6 +67,7 @@ __all__ = [
     "first_lanes",
     "float16",
     "fma",
+    "folded",
     "from_bits",
     "full_like",
     "gather",
@@ -81,6 +86,7 @@ __all__ = [
     "pointer_as",
     "polynomial",
     "power",
+    "prefetch",
     "put",
     "reduce_max",
     "reduce_sum",
@@ -97,5 +103,6 @@ __all__ = [
     "tanh",
     "to_float",
     "where",
+    "wide",
     "widen",
 ]

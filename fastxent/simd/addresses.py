@@ -5,7 +5,7 @@ from numba.core import cgutils, types
 from numba.core.typing.templates import signature
 from numba.extending import intrinsic
 
-from .vector import Vector, natural_vector, splat
+from .vector import Vector, splat, vector_of
 
 _INDEX = types.int64
 
@@ -42,7 +42,7 @@ def row_pointer(typing_context, array, i):
 @intrinsic
 def row_offsets(typing_context, array, i):
     """A vector of bytes from the start of the array to row i, row i + 1, ..., one a lane."""
-    result = Vector(_INDEX, natural_vector(array.dtype).lanes)
+    result = Vector(_INDEX, vector_of(array).lanes)
 
     def lower(context, builder, sig, args):
         view = context.make_array(array)(context, builder, args[0])

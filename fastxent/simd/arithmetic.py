@@ -9,7 +9,7 @@ from numba.core.typing.templates import signature
 from numba.extending import intrinsic
 
 from .storage import arithmetic_type
-from .vector import Mask, Vector, as_type, common_type
+from .vector import Mask, Vector, as_type, common_type, vector_of
 
 _BITS = {"float": 32, "double": 64}  # LLVM's names
 
@@ -187,16 +187,20 @@ def polynomial(typing_context, x, coefficients):
     return signature(x, x, coefficients), lower
 
 
-def _fold(builder, vector, combine):
-    """Halve until one lane is left: a fixed order, the same on every machine."""
+def _part(builder, vector, first, lanes):
+    """LLVM: so many lanes of the vector, from the first on."""
+    index = ir.VectorType(ir.IntType(32), lanes)
+    return builder.shuffle_vector(vector, vector, index(list(range(first, first + lanes))))
+
+
+def _fold(builder, vector, combine, to_lanes=1):
+    """Halve until so many lanes are left: a fixed order, the same on every machine."""
     lanes = vector.type.count
-    while lanes > 1:
+    while lanes > to_lanes:
         lanes //= 2
-        index = ir.VectorType(ir.IntType(32), lanes)
-        low = builder.shuffle_vector(vector, vector, index(list(range(lanes))))
-        high = builder.shuffle_vector(vector, vector, index(list(range(lanes, 2 * lanes))))
+        low, high = (_part(builder, vector, first, lanes) for first in (0, lanes))
         vector = combine(builder, low, high)
-    return builder.extract_element(vector, ir.IntType(32)(0))
+    return vector if to_lanes > 1 else builder.extract_element(vector, ir.IntType(32)(0))
 
 
 @intrinsic
@@ -217,3 +221,14 @@ def reduce_max(typing_context, x):
         return _fold(builder, args[0], _emit_maximum)
 
     return signature(x.dtype, x), lower
+
+
+@intrinsic
+def folded(typing_context, x, z):
+    """A vector as one with the lanes of z: the upper half added to the lower until it is no longer."""
+    result = Vector(x.dtype, vector_of(z).lanes)
+
+    def lower(context, builder, sig, args):
+        return _fold(builder, args[0], lambda builder, a, b: builder.fadd(a, b), result.lanes)
+
+    return signature(result, x, z), lower

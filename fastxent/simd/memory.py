@@ -3,8 +3,9 @@
 A kernel takes the address of a row with `pointer` and counts elements from there; nothing is checked,
 so a masked access is how a kernel stays inside its row. No alignment is assumed anywhere.
 
-Loads give the dtype that p's elements are computed in, or that z's are if a pointer or array z is given
-last; stores round once, to the nearest, to what p's elements are. `storage` says how.
+A vector is one like z's: z is a pointer or an array, whose vector is one of the natural length, or a
+vector itself. Loads give one like p's, or z's if that is given last; stores round once, to the nearest,
+to what p's elements are. `storage` says how.
 """
 
 from llvmlite import ir
@@ -13,9 +14,12 @@ from numba.core.typing.templates import signature
 from numba.extending import intrinsic
 
 from .storage import Half, arithmetic_type, converts, from_storage, to_storage
-from .vector import Mask, Vector, as_type, natural_vector, splat
+from .vector import Mask, Vector, as_type, splat, vector_of
 
 _INDEX = types.intp
+
+WIDTH = 4
+"""Vectors in a wide one: enough for the latency of every operation to pass under the others."""
 
 
 @intrinsic
@@ -34,8 +38,8 @@ def pointer(typing_context, array, i):
 
 @intrinsic
 def lanes_of(typing_context, z):
-    """How many lanes the natural vector of z's dtype has; z is a pointer or an array."""
-    lanes = natural_vector(z.dtype).lanes
+    """How many lanes the vector of z has."""
+    lanes = vector_of(z).lanes
 
     def lower(context, builder, sig, args):
         return context.get_constant(_INDEX, lanes)
@@ -44,9 +48,21 @@ def lanes_of(typing_context, z):
 
 
 @intrinsic
+def wide(typing_context, z):
+    """A vector of zeros as long as WIDTH vectors of z: as many registers, worked on side by side."""
+    natural = vector_of(z)
+    result = Vector(natural.dtype, WIDTH * natural.lanes)
+
+    def lower(context, builder, sig, args):
+        return context.get_constant_null(result)
+
+    return signature(result, z), lower
+
+
+@intrinsic
 def broadcast(typing_context, scalar, z):
-    """The scalar in every lane of the natural vector of z's dtype."""
-    result = natural_vector(z.dtype)
+    """The scalar in every lane of the vector of z."""
+    result = vector_of(z)
 
     def lower(context, builder, sig, args):
         return as_type(context, builder, args[0], scalar, result)
@@ -56,11 +72,16 @@ def broadcast(typing_context, scalar, z):
 
 def _lanes_that_are(symbol, n, z):
     """The definition of an intrinsic: the mask of the lanes whose number stands in this relation to n."""
-    lanes = natural_vector(z.dtype).lanes
+    lanes = vector_of(z).lanes
 
     def lower(context, builder, sig, args):
-        numbers = ir.VectorType(ir.IntType(64), lanes)
-        limit = splat(builder, context.cast(builder, args[0], n, types.int64), numbers)
+        # In bytes, so that one instruction compares them all.
+        byte, none, all_lanes = ir.IntType(8), ir.IntType(64)(-1), ir.IntType(64)(lanes)
+        number = context.cast(builder, args[0], n, types.int64)
+        number = builder.select(builder.icmp_signed("<", number, all_lanes), number, all_lanes)
+        number = builder.select(builder.icmp_signed(">", number, none), number, none)
+        numbers = ir.VectorType(byte, lanes)
+        limit = splat(builder, builder.trunc(number, byte), numbers)
         return builder.icmp_signed(symbol, numbers(list(range(lanes))), limit)
 
     return signature(Mask(lanes), n, z), lower
@@ -68,13 +89,13 @@ def _lanes_that_are(symbol, n, z):
 
 @intrinsic
 def first_lanes(typing_context, n, z):
-    """The mask whose first n lanes are true, for the natural vector of z's dtype."""
+    """The mask whose first n lanes are true, for the vector of z."""
     return _lanes_that_are("<", n, z)
 
 
 @intrinsic
 def only_lane(typing_context, n, z):
-    """The mask with lane n alone true, for the natural vector of z's dtype."""
+    """The mask with lane n alone true, for the vector of z."""
     return _lanes_that_are("==", n, z)
 
 
@@ -85,9 +106,9 @@ def element_address(context, builder, base, index, index_type, llvm_type):
 
 
 def loaded_vector(p, z, lanes=None):
-    """The vector that loads from p give, of so many lanes or the natural number; None if z's is no float."""
-    natural = natural_vector((p if z is None else z).dtype)
-    return Vector(natural.dtype, lanes or natural.lanes) if converts(p.dtype, natural.dtype) else None
+    """The vector that loads from p give, of so many lanes or those of z; None if z's is no float."""
+    vector = vector_of(p if z is None else z)
+    return Vector(vector.dtype, lanes or vector.lanes) if converts(p.dtype, vector.dtype) else None
 
 
 def optional_z(z):

@@ -1,13 +1,23 @@
-"""Stores past the caches, for what is written once and not soon read: memory need not be read for them."""
+"""What keeps memory busy: stores past the caches, and elements asked for before they are needed.
+
+What is written once and not soon read need not be read from memory to be written. Processors foresee
+what will be read next in a row, but not past the end of a page of memory, 4 KiB.
+"""
 
 from llvmlite import ir
-from numba.core import types
+from numba.core import cgutils, types
 from numba.core.typing.templates import signature
 from numba.extending import intrinsic
 
 from .memory import element_address
 from .storage import converts, to_storage
-from .vector import natural_vector
+from .vector import vector_of
+
+_LINE = 64
+"""Bytes that come from memory at once."""
+
+_TO_READ, _SECOND_LEVEL, _DATA = 0, 2, 1
+"""Arguments of LLVM's prefetch."""
 
 
 @intrinsic
@@ -39,12 +49,30 @@ def fence(typing_context):
 
 
 @intrinsic
+def prefetch(typing_context, p, i, z):
+    """Has what `load` would take from p[i] on its way into the caches; nothing if it is nobody's memory."""
+    n_bytes = p.dtype.bitwidth * vector_of(z).lanes // 8
+
+    def lower(context, builder, sig, args):
+        byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
+        function_type = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
+        ask = cgutils.get_or_insert_function(builder.module, function_type, "llvm.prefetch.p0")
+        first = element_address(context, builder, args[0], args[1], i, ir.IntType(8))
+        for line in range(0, n_bytes, _LINE):
+            address = builder.gep(first, [ir.IntType(64)(line)])
+            builder.call(ask, [address, word(_TO_READ), word(_SECOND_LEVEL), word(_DATA)])
+        return context.get_dummy_value()
+
+    return signature(types.void, p, i, z), lower
+
+
+@intrinsic
 def elements_to_vector(typing_context, p, z):
     """How many elements after p one lies at a multiple of the size of z's natural vector, stored in p.
 
     −1 if none does.
     """
-    lanes, size = natural_vector(z.dtype).lanes, p.dtype.bitwidth // 8
+    lanes, size = vector_of(z).lanes, p.dtype.bitwidth // 8
 
     def lower(context, builder, sig, args):
         word = ir.IntType(64)

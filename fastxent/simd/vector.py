@@ -47,9 +47,11 @@ class _MaskModel(models.PrimitiveModel):
         super().__init__(manager, mask, ir.VectorType(ir.IntType(1), mask.lanes))
 
 
-def natural_vector(dtype):
-    """One vector's worth of what elements of the dtype are computed in."""
-    dtype = arithmetic_type(dtype)
+def vector_of(z):
+    """The type of z, a vector; of a pointer or array, one natural vector of its elements."""
+    if isinstance(z, Vector):
+        return z
+    dtype = arithmetic_type(z.dtype)
     return Vector(dtype, VECTOR_BYTES * 8 // dtype.bitwidth)
 
 
