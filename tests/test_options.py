@@ -362,8 +362,27 @@ def test_two_large_outputs_that_lie_alike_or_not_have_the_bits_of_small_ones(byt
     assert_large_as_small(logits, soft_targets, {"hess_out": hess, "targets_grad_out": targets_grad})
 
 
-def test_a_large_output_whose_classes_lie_apart_has_the_bits_of_a_small_one():
+@pytest.mark.parametrize("name", ["hess_out", "grad_out"])
+def test_a_large_output_whose_classes_lie_apart_has_the_bits_of_a_small_one(name):
     logits, targets, _ = large_problem(700)
     every_other = np.full((len(logits), 1400), 7.0, np.float32)
-    assert_large_as_small(logits, targets, {"hess_out": every_other[:, ::2]})
+    assert_large_as_small(logits, targets, {name: every_other[:, ::2]})
     assert np.all(every_other[:, 1::2] == 7.0)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("byte", [0, 8, 2])
+def test_a_large_gradient_apart_from_the_logits_has_the_bits_of_that_over_them(dtype, byte):
+    logits, targets, _ = large_problem(700)
+    logits = np.tile(logits, (2, 1)).astype(dtype)
+    targets = np.tile(targets, 2)
+    targets[3] = -100
+    before = logits.copy()
+    grad = memory_from_byte(byte, (*logits.shape[:-1], 350 * logits.itemsize // 2)).view(dtype)
+    result = fastxent.cross_entropy_with_grad(logits, targets, grad_out=grad)
+    assert_same_bits(logits, before)
+    new = fastxent.cross_entropy_with_grad(logits, targets)
+    in_place = fastxent.cross_entropy_with_grad(logits, targets, grad_out=logits)
+    assert result[0] == new[0] == in_place[0]
+    assert_same_bits(grad, logits)
+    assert_same_bits(new[1], logits)

@@ -56,7 +56,7 @@ def softmax_row(logits, out, exps, memory):
 
 @inline
 def softmax_chunk(logits, out, rows):
-    packed, packed_out, exps = packed_row(logits), packed_row(out), scratch_exps(out)
+    packed, packed_out, exps = packed_row(logits), packed_row(out), scratch_exps(out, None)
     memory = memory_for(logits, PLAIN)
     for i in range(rows[0], rows[1]):
         softmax_row(row_at(logits, i, packed), row_at(out, i, packed_out), address(exps), in_memory(memory))

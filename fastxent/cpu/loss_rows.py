@@ -32,18 +32,16 @@ from .derivatives import (
 from .options import in_addresses
 from .outcome import outcome_of
 from .row import (
-    BLOCK,
     Row,
     in_memory,
-    mass_at,
     memory_for,
     ratio_of_block,
     rows_in_chunk,
     rows_of_chunk,
     sum_exp,
-    target_mass,
     transformed_scalar,
 )
+from .row_block import BLOCK, mass_at, target_mass
 from .shape import n_classes_of, n_rows_of
 from .shift import shifted_exp
 from .strided import (
@@ -86,7 +84,10 @@ def _finish_vector(row, exps, kept, grad, hess, targets_grad, streams, j, inside
     m = mass_at(row, j, inside, options.label_smoothing, exps)
     w = value_at(row.weight, 1.0, j, inside, exps)
     g = gradient(e, u, m, factors, options.label_smoothing, options.logit_scale, options.softcap)
-    store_inside(grad, j, g, inside)
+    if options.apart is None:
+        store_inside(grad, j, g, inside)
+    else:
+        _store_once(grad, j, g, inside, streams.grad)
     if hess is not None:
         h = second_derivative(e, factors, options.z_loss, options.logit_scale)
         _store_once(hess, j, h, inside, streams.hess)
@@ -186,7 +187,7 @@ def _loss_of(places, y, s, targets, exps, kept, memory, scale, options):
     row = Row(z, places.logits.n_classes, y, z_y, u_y, soft_targets, options.weight)
     grad, hess, targets_grad = to_write(places.grad), to_write(places.hess), to_write(places.targets_grad)
     exps = exps_row(grad, exps)
-    streams = streams_of(places.hess, places.targets_grad, exps)
+    streams = streams_of(places.grad, places.hess, places.targets_grad, options.apart, exps)
     outcome, above = _loss_row(
         row, targets, exps, grad, hess, targets_grad, streams, kept, memory, s * scale, options
     )
@@ -207,8 +208,8 @@ class _Places(NamedTuple):
 
 
 @formula
-def _end_streams(hess, targets_grad):
-    if hess is not None or targets_grad is not None:
+def _end_streams(options):
+    if options.apart is not None or options.hess is not None or options.targets_grad is not None:
         fence()
 
 
@@ -229,7 +230,7 @@ def _loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, 
         packed_row(hess),
         packed_row(targets_grad),
     )
-    exps, kept = scratch_exps(grad), scratch_kept(grad, n_classes_of(logits), options)
+    exps, kept = scratch_exps(grad, options.apart), scratch_kept(grad, n_classes_of(logits), options)
     memory = memory_for(logits, options)
     y_of, s_of = address(targets), address(options.sample_weight)
     to = RowOutputs(address(loss), address(lse), address(options.entropy), address(options.rank))
@@ -253,7 +254,7 @@ def _loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, 
             set_to_zero(places.grad)
             set_to_zero(places.hess)
             set_to_zero(places.targets_grad)
-    _end_streams(addresses.hess, addresses.targets_grad)
+    _end_streams(options)
 
 
 @kernel("loss", "lse", "grad", "rank", "entropy", "hess", "targets_grad")

@@ -14,7 +14,7 @@ from .derivatives import (
     to_keep,
 )
 from .options import transformed
-from .row import class_mass, target_mass
+from .row_block import class_mass, target_mass
 from .shift import Shift, shifted_exp
 from .tally import Tally, terms_of
 from .vectors import value_at

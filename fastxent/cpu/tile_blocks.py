@@ -29,7 +29,7 @@ from .compile import formula, inline, or_none
 from .derivatives import factors_for
 from .exact_sum import Sum, add, empty_sum, value_of
 from .options import transformed
-from .row import BLOCK
+from .row_block import BLOCK
 from .shape import n_classes_of
 from .shift import Shift, ratio, shift_for, shifted_exp
 from .tally import Tally, both_masses, empty_tally, no_masses, reference_for, with_reference

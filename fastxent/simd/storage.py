@@ -142,9 +142,9 @@ def _rounded_shift(builder, words, places):
 
 def _to_bfloat16(builder, x):
     words = builder.bitcast(x, _of(_I32, x))
-    quiet = builder.or_(builder.lshr(words, _constant(16, words)), _constant(0x40, words))
     is_nan = builder.fcmp_unordered("uno", x, x)
-    return builder.trunc(builder.select(is_nan, quiet, _rounded_shift(builder, words, 16)), _of(_I16, x))
+    rounded = builder.select(is_nan, _constant(0x7FC0, words), _rounded_shift(builder, words, 16))
+    return builder.trunc(rounded, _of(_I16, x))
 
 
 _REBIAS = 127 - 15 << 23  # from float16's exponent to float32's

@@ -1,0 +1,239 @@
+"""A block of one row: its exponentials and their sums, and the largest logit of the block after it.
+
+Classes are taken a wide vector at a time. Logits of fewer bits than they are computed in are converted
+once, when their block is the next: the copy is read when it is their turn.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+from ..simd import (
+    arithmetic_type,
+    broadcast,
+    empty_row,
+    exp_or_zero,
+    first_lanes,
+    fma,
+    lanes_of,
+    load,
+    maximum,
+    only_lane,
+    prefetch,
+    reduce_max,
+    store,
+    where,
+    wide,
+)
+from .compile import formula, inline, or_none, specialised_formula
+from .derivatives import to_keep
+from .exact_sum import add, empty_sum
+from .options import transformed
+from .shift import less_offset
+from .strided import address
+from .tally import Tally, empty_tally, tallied, terms_of
+from .vectors import full_vectors_end, load_logits, store_inside, value_at
+
+BLOCK = 128
+"""Vectors in a block: 8 KiB of float32 or float64."""
+
+AHEAD = 128
+"""Vectors from one that is read to one that is asked for, which memory takes that long to send."""
+
+
+class Copies(NamedTuple):
+    """Working memory for logits of a block, or None."""
+
+    near: Any  # less their offset; not needed where that is subtracted in registers
+    converted: Any  # those of this block and of the next; not needed if nothing is to be converted
+
+
+class Stretch(NamedTuple):
+    """Where the logits of a block are: logit j at j − origin."""
+
+    start: Any
+    origin: int
+
+
+class BlockSums(NamedTuple):
+    others: Any
+    tally: Tally
+
+
+@formula
+def copies_for(logits, options):
+    return Copies(
+        _near_memory(options.logit_scale, options.softcap, logits),
+        _converted_memory(logits),
+    )
+
+
+@specialised_formula
+def _near_memory(logit_scale, softcap, logits):
+    if logit_scale is softcap is None:
+        return lambda logit_scale, softcap, logits: empty_row(BLOCK * lanes_of(logits), logits)
+    return lambda logit_scale, softcap, logits: None
+
+
+@specialised_formula
+def _converted_memory(logits):
+    if arithmetic_type(logits.dtype) == logits.dtype:
+        return lambda logits: None
+    return lambda logits: empty_row(2 * BLOCK * lanes_of(logits), logits)
+
+
+@formula
+def copies_in_memory(copies):
+    """The addresses."""
+    return Copies(address(copies.near), address(copies.converted))
+
+
+@inline
+def _convert(copy, z, stop):
+    for j in range(0, stop, lanes_of(z)):
+        store(copy, j, load_logits(z, j, first_lanes(stop - j, z), z))
+
+
+@formula
+def first_stretch(copies, z, stop):
+    """The logits up to `stop`, as they are computed with."""
+    if copies.converted is None:
+        return Stretch(z, 0)
+    _convert(copies.converted, z, stop)
+    return Stretch(copies.converted, 0)
+
+
+@formula
+def step_after(start, row):
+    """From a logit of the block that starts there to one of the next.
+
+    Near the end of the row the next block is one that ends there: a maximum does not mind.
+    """
+    block = BLOCK * lanes_of(row.logits)
+    return max(0, min(start + block, row.n_classes - block)) - start
+
+
+@formula
+def stretch_after(copies, start, row):
+    """Where the logits of the block after the one that starts there are, or go."""
+    if copies.converted is None:
+        return Stretch(row.logits, 0)
+    block = BLOCK * lanes_of(row.logits)
+    other_half = block - start % (2 * block)
+    return Stretch(copies.converted, start + step_after(start, row) - other_half)
+
+
+@inline
+def max_of(stretch, stop):
+    z, like = stretch.start, wide(stretch.start)
+    top, full = broadcast(-math.inf, like), full_vectors_end(like, 0, stop)
+    for j in range(0, full, lanes_of(like)):
+        top = maximum(load(z, j, like), top)
+    if full < stop:
+        top = maximum(load_logits(z, full, first_lanes(stop - full, like), like), top)
+    return float(reduce_max(top))
+
+
+@or_none
+def _near(copy, logits, start, stop, shift):
+    """The logits less their offset, which is 0 unless they are large or +inf."""
+    if shift.offset == 0.0:
+        return logits
+    for j in range(start, stop, lanes_of(copy)):
+        far = load_logits(logits.start, j - logits.origin, first_lanes(stop - j, copy), copy)
+        store(copy, j - start, less_offset(far, shift))
+    return Stretch(copy, start)
+
+
+@formula
+def class_mass(t, w, n_classes, label_smoothing):
+    """m = w·((1 − label_smoothing)·t + label_smoothing/n_classes), with t = 0 for integer targets."""
+    return w * fma(t, 1.0 - label_smoothing, label_smoothing / n_classes)
+
+
+@formula
+def mass_at(row, j, inside, label_smoothing, z):
+    """m_j of a vector of classes, 0 where not inside."""
+    m = broadcast(0.0, z)
+    if label_smoothing is not None:
+        t = value_at(row.soft_targets, 0.0, j, inside, z)
+        w = value_at(row.weight, 1.0, j, inside, z)
+        m = class_mass(t, w, row.n_classes, label_smoothing)
+        if inside is not None:
+            m = where(inside, m, 0.0)
+    return m
+
+
+@formula
+def target_mass(w_y, n_classes, label_smoothing):
+    """m of an integer target's class, whose hard term is apart."""
+    m_y = 0.0 * w_y
+    if label_smoothing is not None:
+        m_y = w_y * (label_smoothing / n_classes)
+    return m_y
+
+
+@inline
+def _without_target(e, lane, z):
+    """The exponentials of a vector, 0 in the target's lane if that is in it."""
+    if 0 <= lane < lanes_of(z):
+        e = where(only_lane(lane, z), 0.0, e)
+    return e
+
+
+@formula
+def _exponentials(row, logits, near, j, inside, like, shift, reference, exps, kept, options):
+    """Those of a vector of classes, 0 for the target, stored if asked; and what it adds to the tally."""
+    z = load_logits(logits.start, j - logits.origin, inside, like)
+    u = transformed(z, options.logit_scale, options.softcap)
+    if near is None:
+        x = less_offset(u, shift) if options.softcap is None else u - shift.offset  # which is finite
+    else:
+        x = load_logits(near.start, j - near.origin, inside, like)
+    e = exp_or_zero(x, shift.exponent)
+    if exps is not None:
+        store_inside(exps, j, to_keep(e, u, options.label_smoothing, options.softcap), inside)
+    if kept is not None:
+        store_inside(kept, j, u, inside)
+    m = mass_at(row, j, inside, options.label_smoothing, like)
+    terms = terms_of(z, row.z_y, u, e, m, reference, options.divergence)
+    return _without_target(e, row.target - j, like), terms
+
+
+@formula
+def _added(sums, e, terms, options):
+    tally = tallied(sums.tally, terms, options.label_smoothing, options.entropy, options.rank)
+    return BlockSums(add(sums.others, e), tally)
+
+
+@formula
+def _ask_ahead(row, j, like):
+    far = j + AHEAD * lanes_of(row.logits)
+    prefetch(row.logits, far, like)
+    if row.soft_targets is not None:
+        prefetch(row.soft_targets, far, like)
+
+
+@inline
+def sum_block(row, logits, upcoming, start, stop, shift, reference, row_max, exps, kept, copies, options):
+    """The lanes' sums over a block, and the largest logit up to the end of the next.
+
+    `logits` are this block's, `upcoming` where the next one's are, or are to be put.
+    """
+    z, like = row.logits, wide(row.logits)
+    near = _near(copies.near, logits, start, stop, shift)
+    sums, ahead = BlockSums(empty_sum(like), empty_tally(z, like)), broadcast(row_max, like)
+    step = step_after(start, row)
+    full = full_vectors_end(like, start, stop)
+    for j in range(start, full, lanes_of(like)):
+        _ask_ahead(row, j, like)
+        later = load(z, j + step, like)
+        ahead = maximum(later, ahead)
+        if copies.converted is not None:
+            store(upcoming.start, j + step - upcoming.origin, later)
+        e, terms = _exponentials(row, logits, near, j, None, like, shift, reference, exps, kept, options)
+        sums = _added(sums, e, terms, options)
+    if full < stop:
+        inside = first_lanes(stop - full, like)
+        e, terms = _exponentials(row, logits, near, full, inside, like, shift, reference, exps, kept, options)
+        sums = _added(sums, e, terms, options)
+    return sums, ahead
