@@ -64,15 +64,24 @@ def in_addresses(options):
     )
 
 
+class Transformed(NamedTuple):
+    logit: Any
+    slope: Any  # of softcap, by what it is given; None without it
+
+
+@formula
+def transformed_with_slope(z, logit_scale, softcap):
+    """u = softcap·tanh(logit_scale·z/softcap); of a vector or one float64."""
+    u = z if logit_scale is None else z * logit_scale
+    if softcap is None:
+        return Transformed(u, None)
+    capped = soft_capped(u, softcap)  # a masked class stays masked
+    return Transformed(capped.value, capped.slope)
+
+
 @formula
 def transformed(z, logit_scale, softcap):
-    """u = softcap·tanh(logit_scale·z/softcap); of a vector or one float64."""
-    u = z
-    if logit_scale is not None:
-        u = u * logit_scale
-    if softcap is not None:
-        u = soft_capped(u, softcap)  # a masked class stays masked
-    return u
+    return transformed_with_slope(z, logit_scale, softcap).logit
 
 
 @formula

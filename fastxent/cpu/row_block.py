@@ -27,7 +27,7 @@ from ..simd import (
 from .compile import formula, inline, or_none, specialised_formula
 from .derivatives import to_keep
 from .exact_sum import add, empty_sum
-from .options import transformed
+from .options import transformed_with_slope
 from .shift import less_offset
 from .strided import address
 from .tally import Tally, empty_tally, tallied, terms_of
@@ -184,14 +184,14 @@ def _without_target(e, lane, z):
 def _exponentials(row, logits, near, j, inside, like, shift, reference, exps, kept, options):
     """Those of a vector of classes, 0 for the target, stored if asked; and what it adds to the tally."""
     z = load_logits(logits.start, j - logits.origin, inside, like)
-    u = transformed(z, options.logit_scale, options.softcap)
+    u, slope = transformed_with_slope(z, options.logit_scale, options.softcap)
     if near is None:
         x = less_offset(u, shift) if options.softcap is None else u - shift.offset  # which is finite
     else:
         x = load_logits(near.start, j - near.origin, inside, like)
     e = exp_or_zero(x, shift.exponent)
     if exps is not None:
-        store_inside(exps, j, to_keep(e, u, options.label_smoothing, options.softcap), inside)
+        store_inside(exps, j, to_keep(e, slope, options.label_smoothing), inside)
     if kept is not None:
         store_inside(kept, j, u, inside)
     m = mass_at(row, j, inside, options.label_smoothing, like)

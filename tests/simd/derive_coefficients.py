@@ -125,7 +125,7 @@ def main():
             ("exp", exp_coefficients(exp_degree)),
             ("log", log_coefficients(log_terms)),
             ("tanh", tanh_coefficients(tanh_terms)),
-            ("tanh_near_0", tanh_near_0_coefficients(8) if name == "float32" else []),
+            ("tanh_near_0", tanh_near_0_coefficients(7) if name == "float32" else []),
         ):
             print(f"  {label}", ", ".join(mpmath.nstr(c, digits) for c in coefficients))
 

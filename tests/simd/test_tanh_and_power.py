@@ -25,7 +25,7 @@ def tanh_of_float64(x):
 def lanewise_soft_capped(x, out):
     z = pointer(x, 0)
     for j in range(0, x.size, lanes_of(z)):
-        store(pointer(out, 0), j, soft_capped(load(z, j), 1.0))
+        store(pointer(out, 0), j, soft_capped(load(z, j), 1.0).value)
 
 
 @njit(error_model="numpy")
