@@ -18,6 +18,7 @@ from ..simd import (
     store_masked,
     store_past_caches,
     where,
+    wide,
     widen,
 )
 from .compile import formula, inline, kernel
@@ -77,12 +78,14 @@ def _store_once(p, j, vector, inside, past_caches):
 
 
 @formula
-def _finish_vector(row, exps, kept, grad, hess, targets_grad, streams, j, inside, factors, top, options):
+def _finish_vector(
+    row, exps, kept, grad, hess, targets_grad, streams, j, inside, like, factors, top, options
+):
     """The derivatives of one vector of classes."""
-    e = load_inside(exps, j, inside, exps)
-    u = value_at(kept, 0.0, j, inside, exps)
-    m = mass_at(row, j, inside, options.label_smoothing, exps)
-    w = value_at(row.weight, 1.0, j, inside, exps)
+    e = load_inside(exps, j, inside, like)
+    u = value_at(kept, 0.0, j, inside, like)
+    m = mass_at(row, j, inside, options.label_smoothing, like)
+    w = value_at(row.weight, 1.0, j, inside, like)
     g = gradient(e, u, m, factors, options.label_smoothing, options.logit_scale, options.softcap)
     if options.apart is None:
         store_inside(grad, j, g, inside)
@@ -101,7 +104,7 @@ def _finish_row(
     row, exps, kept, grad, hess, targets_grad, streams, sums, shifts, outcome, row_factor, options
 ):
     """The derivatives of all classes, from their exponentials."""
-    block = BLOCK * lanes_of(exps)
+    block, like, top = BLOCK * lanes_of(exps), wide(exps), sums.top
     for start in range(0, row.n_classes, block):
         stop = min(start + block, row.n_classes)
         block_ratio = ratio_of_block(shifts, start // block, sums.shift)
@@ -109,19 +112,19 @@ def _finish_row(
         first = start
         if streams is not None and streams.lead > 0:
             first = min(start + streams.lead, stop)
-            inside = first_lanes(first - start, exps)
+            inside = first_lanes(first - start, like)
             _finish_vector(
-                row, exps, kept, grad, hess, targets_grad, streams, start, inside, factors, sums.top, options
+                row, exps, kept, grad, hess, targets_grad, streams, start, inside, like, factors, top, options
             )
-        full = full_vectors_end(exps, first, stop)
-        for j in range(first, full, lanes_of(exps)):
+        full = full_vectors_end(like, first, stop)
+        for j in range(first, full, lanes_of(like)):
             _finish_vector(
-                row, exps, kept, grad, hess, targets_grad, streams, j, None, factors, sums.top, options
+                row, exps, kept, grad, hess, targets_grad, streams, j, None, like, factors, top, options
             )
         if full < stop:
-            inside = first_lanes(stop - full, exps)
+            inside = first_lanes(stop - full, like)
             _finish_vector(
-                row, exps, kept, grad, hess, targets_grad, streams, full, inside, factors, sums.top, options
+                row, exps, kept, grad, hess, targets_grad, streams, full, inside, like, factors, top, options
             )
 
 
@@ -187,7 +190,7 @@ def _loss_of(places, y, s, targets, exps, kept, memory, scale, options):
     row = Row(z, places.logits.n_classes, y, z_y, u_y, soft_targets, options.weight)
     grad, hess, targets_grad = to_write(places.grad), to_write(places.hess), to_write(places.targets_grad)
     exps = exps_row(grad, exps)
-    streams = streams_of(places.grad, places.hess, places.targets_grad, options.apart, exps)
+    streams = streams_of(places.grad, places.hess, places.targets_grad, options.apart)
     outcome, above = _loss_row(
         row, targets, exps, grad, hess, targets_grad, streams, kept, memory, s * scale, options
     )

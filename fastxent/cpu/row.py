@@ -20,6 +20,7 @@ from ..simd import (
     reduce_sum,
     store,
     store_masked,
+    wide,
 )
 from .compile import formula, inline
 from .derivatives import parts, scaled
@@ -167,14 +168,14 @@ def ratio_of_block(shifts, block, shift):
 @inline
 def scale_row(exps, n_classes, factor, shifts, shift, out):
     """out = exps·factor, after bringing each block from its own shift to that of the row."""
-    block = BLOCK * lanes_of(exps)
+    block, like = BLOCK * lanes_of(exps), wide(exps)
     for start in range(0, n_classes, block):
         stop = min(start + block, n_classes)
-        full = full_vectors_end(exps, start, stop)
+        full = full_vectors_end(like, start, stop)
         block_factor = factor * ratio_of_block(shifts, start // block, shift)
         factor_parts = parts(block_factor, exps)
-        for j in range(start, full, lanes_of(exps)):
-            store(out, j, scaled(load(exps, j), factor_parts))
+        for j in range(start, full, lanes_of(like)):
+            store(out, j, scaled(load(exps, j, like), factor_parts))
         if full < stop:
-            inside = first_lanes(stop - full, exps)
+            inside = first_lanes(stop - full, like)
             store_masked(out, full, scaled(load_masked(exps, full, inside, 0.0), factor_parts), inside)

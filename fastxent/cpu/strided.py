@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from ..simd import (
     advance,
     arithmetic_type,
-    elements_to_vector,
+    elements_to_line,
     empty_bytes,
     empty_row,
     get,
@@ -105,14 +105,14 @@ class Streams(NamedTuple):
 
 
 @formula
-def streams_of(grad, hess, targets_grad, apart, z):
+def streams_of(grad, hess, targets_grad, apart):
     """Outputs take part only if their rows lie alike; none if it is small or a copy is to be written."""
     if apart is hess is targets_grad is None:
         return None
     return _streams(
-        -1 if apart is None else _lead_of(grad, z),
-        -1 if hess is None else _lead_of(hess, z),
-        -1 if targets_grad is None else _lead_of(targets_grad, z),
+        -1 if apart is None else _lead_of(grad),
+        -1 if hess is None else _lead_of(hess),
+        -1 if targets_grad is None else _lead_of(targets_grad),
     )
 
 
@@ -123,9 +123,9 @@ def _streams(grad_lead, hess_lead, targets_grad_lead):
 
 
 @inline
-def _lead_of(row, z):
-    """Elements before the first whole vector of the row's memory; −1 if it is not to be stored to."""
-    return -1 if row.is_strided or not row.is_large else elements_to_vector(row.start, z)
+def _lead_of(row):
+    """Elements before the first whole line of the row's memory; −1 if it is not to be stored to."""
+    return -1 if row.is_strided or not row.is_large else elements_to_line(row.start)
 
 
 @or_none

@@ -40,7 +40,7 @@ from .memory import (
     wide,
 )
 from .storage import arithmetic_type, bfloat16, float16, storage_type
-from .streaming import elements_to_vector, fence, prefetch, store_past_caches
+from .streaming import elements_to_line, fence, prefetch, store_past_caches
 from .transpose import load_four, store_four
 from .vector import Mask, Vector
 
@@ -56,7 +56,7 @@ __all__ = [
     "bits",
     "broadcast",
     "constant",
-    "elements_to_vector",
+    "elements_to_line",
     "empty_bytes",
     "empty_float64",
     "empty_row",

@@ -142,9 +142,16 @@ def _rounded_shift(builder, words, places):
 
 def _to_bfloat16(builder, x):
     words = builder.bitcast(x, _of(_I32, x))
+    odd = builder.and_(builder.lshr(words, _constant(16, words)), _constant(1, words))
+    rounded = builder.add(words, builder.add(odd, _constant(0x7FFF, words)))
     is_nan = builder.fcmp_unordered("uno", x, x)
-    rounded = builder.select(is_nan, _constant(0x7FC0, words), _rounded_shift(builder, words, 16))
-    return builder.trunc(rounded, _of(_I16, x))
+    rounded = builder.select(is_nan, _constant(0x7FC00000, words), rounded)
+    if not isinstance(x.type, ir.VectorType):
+        return builder.trunc(builder.lshr(rounded, _constant(16, words)), _I16)
+    # The upper half of each word, which two registers' worth are taken from by one instruction.
+    lanes = x.type.count
+    halves = builder.bitcast(rounded, ir.VectorType(_I16, 2 * lanes))
+    return builder.shuffle_vector(halves, halves, ir.VectorType(_I32, lanes)(list(range(1, 2 * lanes, 2))))
 
 
 _REBIAS = 127 - 15 << 23  # from float16's exponent to float32's

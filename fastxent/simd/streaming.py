@@ -13,7 +13,7 @@ from .memory import element_address
 from .storage import converts, to_storage
 from .vector import vector_of
 
-_LINE = 64
+LINE = 64
 """Bytes that come from memory at once."""
 
 _TO_READ, _SECOND_LEVEL, _DATA = 0, 2, 1
@@ -22,16 +22,15 @@ _TO_READ, _SECOND_LEVEL, _DATA = 0, 2, 1
 
 @intrinsic
 def store_past_caches(typing_context, p, i, vector):
-    """p[i], p[i+1], ... = vector, where p[i] is at a multiple of its size; seen by others after a `fence`."""
+    """p[i], p[i+1], ... = vector, where p[i] is at a multiple of a line; seen by others after a `fence`."""
     if not converts(p.dtype, vector.dtype):
         return None
 
     def lower(context, builder, sig, args):
         elements = to_storage(context, builder, args[2], vector.dtype, p.dtype)
         address = element_address(context, builder, args[0], args[1], i, elements.type)
-        size = p.dtype.bitwidth * vector.lanes // 8
         once = builder.module.add_metadata([ir.IntType(32)(1)])
-        builder.store(elements, address, align=size).set_metadata("nontemporal", once)
+        builder.store(elements, address, align=LINE).set_metadata("nontemporal", once)
         return context.get_dummy_value()
 
     return signature(types.void, p, i, vector), lower
@@ -58,7 +57,7 @@ def prefetch(typing_context, p, i, z):
         function_type = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
         ask = cgutils.get_or_insert_function(builder.module, function_type, "llvm.prefetch.p0")
         first = element_address(context, builder, args[0], args[1], i, ir.IntType(8))
-        for line in range(0, n_bytes, _LINE):
+        for line in range(0, n_bytes, LINE):
             address = builder.gep(first, [ir.IntType(64)(line)])
             builder.call(ask, [address, word(_TO_READ), word(_SECOND_LEVEL), word(_DATA)])
         return context.get_dummy_value()
@@ -67,18 +66,15 @@ def prefetch(typing_context, p, i, z):
 
 
 @intrinsic
-def elements_to_vector(typing_context, p, z):
-    """How many elements after p one lies at a multiple of the size of z's natural vector, stored in p.
-
-    −1 if none does.
-    """
-    lanes, size = vector_of(z).lanes, p.dtype.bitwidth // 8
+def elements_to_line(typing_context, p):
+    """How many elements after p one lies at a multiple of a line; −1 if none does."""
+    size = p.dtype.bitwidth // 8
 
     def lower(context, builder, sig, args):
         word = ir.IntType(64)
         address = builder.ptrtoint(args[0], word)
-        n = builder.and_(builder.neg(builder.udiv(address, word(size))), word(lanes - 1))
+        n = builder.and_(builder.neg(builder.udiv(address, word(size))), word(LINE // size - 1))
         is_aligned = builder.icmp_unsigned("==", builder.and_(address, word(size - 1)), word(0))
         return builder.select(is_aligned, n, word(-1))
 
-    return signature(types.int64, p, z), lower
+    return signature(types.int64, p), lower

@@ -4,20 +4,20 @@ import numpy as np
 import pytest
 from numba import njit
 
-from fastxent.simd import elements_to_vector, fence, lanes_of, load, pointer, store_past_caches
+from fastxent.simd import elements_to_line, fence, lanes_of, load, pointer, store_past_caches
 
 DTYPES = [np.float32, np.float64]
 
 
 @njit
 def lead(array):
-    return elements_to_vector(pointer(array, 0), pointer(array, 0))
+    return elements_to_line(pointer(array, 0))
 
 
 @njit
 def copy(array, out):
     p, q = pointer(array, 0), pointer(out, 0)
-    for j in range(elements_to_vector(q, q), out.size - lanes_of(q) + 1, lanes_of(q)):
+    for j in range(elements_to_line(q), out.size - lanes_of(q) + 1, lanes_of(q)):
         store_past_caches(q, j, load(p, j))
     fence()
 
@@ -30,7 +30,7 @@ def at_byte(n, dtype, size=100):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_lead_ends_at_the_next_whole_vector_if_there_is_one(dtype):
+def test_lead_ends_at_the_next_line_if_an_element_begins_there(dtype):
     size = np.dtype(dtype).itemsize
     for n in range(0, 64, size):
         assert lead(at_byte(n, dtype)) == (-n % 64) // size
