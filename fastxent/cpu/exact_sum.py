@@ -8,7 +8,7 @@ every term to float64 takes seven.
 import math
 from typing import NamedTuple
 
-from ..simd import broadcast, where, widen
+from ..simd import broadcast, vectors_of, where, widen
 from .compile import formula
 
 BIAS = 2.0
@@ -25,10 +25,17 @@ def empty_sum(z):
 
 
 @formula
-def add(total, e):
-    """The sum with e, lane by lane; 0 ≤ e < BIAS, or NaN or +inf."""
-    high = total.high + e
-    return Sum(high, total.low + (e - (high - total.high)))
+def add(total, exps):
+    """The sum with the exponentials, lane by lane, one vector of its lanes after the other.
+
+    0 ≤ e < BIAS, or NaN or +inf.
+    """
+    high, low = total
+    for e in vectors_of(exps, total.high):
+        old = high
+        high = old + e
+        low = low + (e - (high - old))
+    return Sum(high, low)
 
 
 @formula

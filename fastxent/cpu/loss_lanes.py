@@ -61,7 +61,7 @@ def _sum_tile(tile, targets, options):
         number += 1.0
     top = transformed(row_max, options.logit_scale, options.softcap)
     shift, reference = shift_for(top, z), reference_for(top, z)
-    others, tally, number = empty_sum(z), empty_tally(z, z), broadcast(0.0, z)
+    others, tally, number = empty_sum(z), empty_tally(z), broadcast(0.0, z)
     for j in range(tile.n_classes):
         is_target = tile.y == number
         e, terms = exponentials(tile, j, is_target, z_y, shift, reference, targets, tile.transformed, options)

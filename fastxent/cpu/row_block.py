@@ -221,7 +221,7 @@ def sum_block(row, logits, upcoming, start, stop, shift, reference, row_max, exp
     """
     z, like = row.logits, wide(row.logits)
     near = _near(copies.near, logits, start, stop, shift)
-    sums, ahead = BlockSums(empty_sum(like), empty_tally(z, like)), broadcast(row_max, like)
+    sums, ahead = BlockSums(empty_sum(z), empty_tally(z)), broadcast(row_max, like)
     step = step_after(start, row)
     full = full_vectors_end(like, start, stop)
     for j in range(start, full, lanes_of(like)):

@@ -37,10 +37,9 @@ def reference_for(row_max, z):
 
 
 @formula
-def empty_tally(z, like):
-    """In the lanes of z, but for the sum of exponentials, which is in those of `like`."""
+def empty_tally(z):
     zero = broadcast(0.0, z)
-    return Tally(widen(zero), widen(zero), empty_sum(like), zero)
+    return Tally(widen(zero), widen(zero), empty_sum(z), zero)
 
 
 @formula
@@ -75,11 +74,17 @@ def both_masses(a, b):
 
 
 @formula
-def tallied(tally, terms, label_smoothing, entropy, rank):
+def with_masses(tally, masses, label_smoothing):
     mass, mass_gap, entropy_gap, above = tally
     if label_smoothing is not None:
-        mass = mass + widen(folded(terms.mass, above))
-        mass_gap = mass_gap + widen(folded(terms.mass_gap, above))
+        mass = mass + widen(folded(masses.mass, above))
+        mass_gap = mass_gap + widen(folded(masses.mass_gap, above))
+    return Tally(mass, mass_gap, entropy_gap, above)
+
+
+@formula
+def tallied(tally, terms, label_smoothing, entropy, rank):
+    mass, mass_gap, entropy_gap, above = with_masses(tally, terms, label_smoothing)
     if entropy is not None:
         entropy_gap = add(entropy_gap, terms.entropy_gap)
     if rank is not None:

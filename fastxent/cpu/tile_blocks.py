@@ -1,8 +1,8 @@
 """Many classes of rows one a lane, summed as `row` sums those of one row, so that the bits are the same.
 
-There, classes j, j + lanes, j + 2·lanes ... of a block share one lane of a wide vector, whose lanes are
-then folded into one sum. Here each such group has a slot of its own, and slots are folded in the same
-order. Masses, of which the row folds WIDTH vectors before it sums them, have a slot for each class of one.
+There, classes j, j + lanes, j + 2·lanes ... of a block share a lane, masses are added up by WIDTH of them,
+and lanes are then folded into one sum. Here each such group has a slot of its own, and slots are folded in
+the same order.
 """
 
 import math
@@ -29,10 +29,19 @@ from .compile import formula, inline, or_none
 from .derivatives import factors_for
 from .exact_sum import Sum, add, empty_sum, value_of
 from .options import transformed
-from .row_block import BLOCK
+from .row_block import BLOCK, BlockSums
 from .shape import n_classes_of
 from .shift import Shift, ratio, shift_for, shifted_exp
-from .tally import Tally, both_masses, empty_tally, no_masses, reference_for, with_reference
+from .tally import (
+    Tally,
+    both_masses,
+    empty_tally,
+    no_masses,
+    reference_for,
+    tallied,
+    with_masses,
+    with_reference,
+)
 from .tile import TileSums, derivatives_of, derivatives_of_targets, exponentials, weight_of_target
 
 
@@ -50,16 +59,11 @@ class Memory(NamedTuple):
     folding: Any
 
 
-@formula
-def _slots_end(z):
-    return WIDTH * lanes_of(z) * lanes_of(z)
-
-
 @or_none
 def memory_for(in_blocks, logits):
     lanes = lanes_of(logits)
     block = BLOCK * lanes
-    slots, mass_slots = _slots_end(logits), lanes * lanes
+    slots = lanes * lanes
     return Memory(
         empty_row(lanes * ((n_classes_of(logits) + block - 1) // block), logits),
         empty_row(slots, logits),
@@ -67,8 +71,8 @@ def memory_for(in_blocks, logits):
         empty_row(slots, logits),
         empty_row(slots, logits),
         empty_row(slots, logits),
-        empty_float64(mass_slots),
-        empty_float64(mass_slots),
+        empty_float64(slots),
+        empty_float64(slots),
         empty_float64(slots),
     )
 
@@ -98,8 +102,9 @@ def _load_wide(p, i, z):
 
 
 @inline
-def _folded(folding, n, z):
-    """The sum of the n vectors there: the upper half added to the lower until one is left."""
+def _folded(folding, z):
+    """The sum of the vectors there: the upper half added to the lower until one is left."""
+    n = lanes_of(z)
     while n > 1:
         n //= 2
         for i in range(n):
@@ -111,59 +116,74 @@ def _folded(folding, n, z):
 @inline
 def _clear(memory, z):
     """An empty sum in every slot."""
-    nothing, none_of = empty_sum(z), empty_tally(z, z)
-    for slot in range(0, _slots_end(z), lanes_of(z)):
+    nothing, none_of = empty_sum(z), empty_tally(z)
+    for slot in range(0, lanes_of(z) * lanes_of(z), lanes_of(z)):
         store(memory.others_high, slot, nothing.high)
         store(memory.others_low, slot, nothing.low)
         store(memory.entropy_high, slot, nothing.high)
         store(memory.entropy_low, slot, nothing.low)
         store(memory.above, slot, none_of.above)
-    for slot in range(0, lanes_of(z) * lanes_of(z), lanes_of(z)):
         store(memory.mass, slot, none_of.mass)
         store(memory.mass_gap, slot, none_of.mass_gap)
 
 
 @formula
-def _add_to(high, low, slot, term):
-    total = add(Sum(load(high, slot), load(low, slot)), term)
-    store(high, slot, total.high)
-    store(low, slot, total.low)
-
-
-@formula
-def _add_exponentials(memory, slot, e, terms, entropy, rank):
-    _add_to(memory.others_high, memory.others_low, slot, e)
-    if entropy is not None:
-        _add_to(memory.entropy_high, memory.entropy_low, slot, terms.entropy_gap)
-    if rank is not None:
-        store(memory.above, slot, load(memory.above, slot) + terms.above)
-
-
-@formula
-def _add_masses(memory, slot, masses, z, label_smoothing):
+def _load_sums(memory, slot, z, label_smoothing, entropy, rank):
+    mass, mass_gap, entropy_gap, above = empty_tally(z)
     if label_smoothing is not None:
-        store(memory.mass, slot, _load_wide(memory.mass, slot, z) + widen(masses.mass))
-        store(memory.mass_gap, slot, _load_wide(memory.mass_gap, slot, z) + widen(masses.mass_gap))
+        mass, mass_gap = _load_wide(memory.mass, slot, z), _load_wide(memory.mass_gap, slot, z)
+    if entropy is not None:
+        entropy_gap = Sum(load(memory.entropy_high, slot), load(memory.entropy_low, slot))
+    if rank is not None:
+        above = load(memory.above, slot)
+    others = Sum(load(memory.others_high, slot), load(memory.others_low, slot))
+    return BlockSums(others, Tally(mass, mass_gap, entropy_gap, above))
+
+
+@formula
+def _store_sums(memory, slot, sums, label_smoothing, entropy, rank):
+    others, tally = sums
+    store(memory.others_high, slot, others.high)
+    store(memory.others_low, slot, others.low)
+    if label_smoothing is not None:
+        store(memory.mass, slot, tally.mass)
+        store(memory.mass_gap, slot, tally.mass_gap)
+    if entropy is not None:
+        store(memory.entropy_high, slot, tally.entropy_gap.high)
+        store(memory.entropy_low, slot, tally.entropy_gap.low)
+    if rank is not None:
+        store(memory.above, slot, tally.above)
+
+
+@formula
+def _plus_class(sums, e, terms, entropy, rank):
+    """All but its masses."""
+    return BlockSums(add(sums.others, e), tallied(sums.tally, terms, None, entropy, rank))
+
+
+@formula
+def _plus_masses(sums, masses, label_smoothing):
+    return BlockSums(sums.others, with_masses(sums.tally, masses, label_smoothing))
 
 
 @inline
 def _folded_sums(high, low, folding, z):
     """The sums in the slots, and these to one."""
-    for slot in range(0, _slots_end(z), lanes_of(z)):
+    for slot in range(0, lanes_of(z) * lanes_of(z), lanes_of(z)):
         store(folding, slot, value_of(Sum(load(high, slot), load(low, slot))))
-    return _folded(folding, WIDTH * lanes_of(z), z)
+    return _folded(folding, z)
 
 
 @inline
 def _plus_slots(total, memory, z, label_smoothing, entropy, rank):
     mass, mass_gap, entropy_gap, above = total
     if label_smoothing is not None:
-        mass = mass + _folded(memory.mass, lanes_of(z), z)
-        mass_gap = mass_gap + _folded(memory.mass_gap, lanes_of(z), z)
+        mass = mass + _folded(memory.mass, z)
+        mass_gap = mass_gap + _folded(memory.mass_gap, z)
     if entropy is not None:
         entropy_gap = entropy_gap + _folded_sums(memory.entropy_high, memory.entropy_low, memory.folding, z)
     if rank is not None:
-        for slot in range(0, _slots_end(z), lanes_of(z)):
+        for slot in range(0, lanes_of(z) * lanes_of(z), lanes_of(z)):
             above = above + widen(load(memory.above, slot))
     return Tally(mass, mass_gap, entropy_gap, above)
 
@@ -204,17 +224,21 @@ def _narrowed(shift, z):
 def _sum_block(tile, memory, start, stop, z_y, shift, reference, targets, options):
     """The exponentials of one block, summed in the slots."""
     z, lanes = tile.exps, lanes_of(tile.exps)
+    ls, entropy, rank = options.label_smoothing, options.entropy, options.rank
     _clear(memory, z)
     for first in range(start, stop, WIDTH * lanes):
         for j in range(first, min(first + lanes, stop)):
+            slot = (j - first) * lanes
+            sums = _load_sums(memory, slot, z, ls, entropy, rank)
             odd = even = no_masses(z, options.divergence)
             for k in range(j, min(first + WIDTH * lanes, stop), lanes):
                 e, terms = exponentials(
                     tile, k, tile.y == k, z_y, shift, reference, targets, tile.transformed, options
                 )
-                _add_exponentials(memory, (k - first) * lanes, e, terms, options.entropy, options.rank)
+                sums = _plus_class(sums, e, terms, entropy, rank)
                 odd, even = even, both_masses(odd, terms)
-            _add_masses(memory, (j - first) * lanes, both_masses(odd, even), z, options.label_smoothing)
+            sums = _plus_masses(sums, both_masses(odd, even), ls)
+            _store_sums(memory, slot, sums, ls, entropy, rank)
 
 
 @inline

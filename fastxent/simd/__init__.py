@@ -17,6 +17,7 @@ from .arithmetic import (
     reduce_max,
     reduce_sum,
     to_float,
+    vectors_of,
     where,
     widen,
 )
@@ -102,6 +103,7 @@ __all__ = [
     "store_past_caches",
     "tanh",
     "to_float",
+    "vectors_of",
     "where",
     "wide",
     "widen",

@@ -224,6 +224,20 @@ def reduce_max(typing_context, x):
 
 
 @intrinsic
+def vectors_of(typing_context, x, z):
+    """The vectors with the lanes of z that x is made of, in their order."""
+    vector = Vector(x.dtype, vector_of(z).lanes)
+    result = types.UniTuple(vector, x.lanes // vector.lanes)
+
+    def lower(context, builder, sig, args):
+        firsts = range(0, x.lanes, vector.lanes)
+        parts = [_part(builder, args[0], first, vector.lanes) for first in firsts]
+        return context.make_tuple(builder, result, parts)
+
+    return signature(result, x, z), lower
+
+
+@intrinsic
 def folded(typing_context, x, z):
     """A vector as one with the lanes of z: the upper half added to the lower until it is no longer."""
     result = Vector(x.dtype, vector_of(z).lanes)
