@@ -72,16 +72,18 @@ def broadcast(typing_context, scalar, z):
 
 def _lanes_that_are(symbol, n, z):
     """The definition of an intrinsic: the mask of the lanes whose number stands in this relation to n."""
-    lanes = vector_of(z).lanes
+    vector = vector_of(z)
+    lanes = vector.lanes
+    integer = types.Integer.from_bitwidth(vector.dtype.bitwidth, signed=True)
 
     def lower(context, builder, sig, args):
-        # In bytes, so that one instruction compares them all.
-        byte, none, all_lanes = ir.IntType(8), ir.IntType(64)(-1), ir.IntType(64)(lanes)
+        none, all_lanes = ir.IntType(64)(-1), ir.IntType(64)(lanes)
         number = context.cast(builder, args[0], n, types.int64)
         number = builder.select(builder.icmp_signed("<", number, all_lanes), number, all_lanes)
         number = builder.select(builder.icmp_signed(">", number, none), number, none)
-        numbers = ir.VectorType(byte, lanes)
-        limit = splat(builder, builder.trunc(number, byte), numbers)
+        # In integers as long as the lanes, as processors without registers for masks keep them.
+        numbers = ir.VectorType(context.get_value_type(integer), lanes)
+        limit = splat(builder, context.cast(builder, number, types.int64, integer), numbers)
         return builder.icmp_signed(symbol, numbers(list(range(lanes))), limit)
 
     return signature(Mask(lanes), n, z), lower
