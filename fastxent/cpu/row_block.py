@@ -36,8 +36,8 @@ from .vectors import full_vectors_end, load_logits, store_inside, value_at
 BLOCK = 128
 """Vectors in a block: 8 KiB of float32 or float64."""
 
-AHEAD = 128
-"""Vectors from one that is read to one that is asked for, which memory takes that long to send."""
+AHEAD = 2 * BLOCK
+"""Vectors from one that is read to one that is asked for: a block from where maxima are found already."""
 
 
 class Copies(NamedTuple):
