@@ -43,8 +43,6 @@ def cross_entropy(
         kernel = cpu.cross_entropy_columns
     else:
         kernel = cpu.cross_entropy_rows
-        if grad is not None and grad.nbytes >= cpu.LARGE and not np.may_share_memory(grad, logits):
-            options = options._replace(apart=True)
     variant = (
         logits.size >= PARALLEL_FROM and _is_parallel(logits),
         logits.ndim,
@@ -61,8 +59,6 @@ def plain_cross_entropy(
     logits: NDArray[Any], targets: NDArray[np.int64], ignore_index: int, grad: NDArray[Any] | None
 ) -> tuple[float, int]:
     """The mean of `cross_entropy` for a contiguous matrix without options; small batches feel every step."""
-    if grad is not None and grad is not logits and grad.nbytes >= cpu.LARGE:
-        return cross_entropy(logits, targets, ignore_index, 0.0, cpu.PLAIN, None, None, grad)
     dtype = logits.dtype.num
     kernel = cpu.cross_entropy_lanes if logits.shape[1] <= cpu.MAX_CLASSES else cpu.cross_entropy_rows
     parallel = logits.size >= PARALLEL_FROM and _is_parallel(logits)

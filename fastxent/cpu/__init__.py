@@ -8,10 +8,8 @@ from .loss_rows import cross_entropy_rows
 from .options import PLAIN, Options
 from .probability_rows import log_loss_rows
 from .sigmoid_blocks import sigmoid_blocks
-from .strided import LARGE
 
 __all__ = [
-    "LARGE",
     "MAX_CLASSES",
     "PLAIN",
     "Kernel",

@@ -41,22 +41,22 @@ from .vectors import full_vectors_end
 
 
 @formula
-def plain_row(z, n_classes):
-    return Row(z, n_classes, NO_CLASS, math.nan, math.nan, None, None)
+def plain_row(z, n_classes, out):
+    return Row(z, n_classes, NO_CLASS, math.nan, math.nan, None, None, out)
 
 
 @formula
 def softmax_row(logits, out, exps, memory):
     z, p = to_read(logits), to_write(out)
     exps = exps_row(p, exps)
-    sums = sum_exp(plain_row(z, logits.n_classes), exps, None, memory, PLAIN)
+    sums = sum_exp(plain_row(z, logits.n_classes, p), exps, None, memory, PLAIN)
     scale_row(exps, logits.n_classes, probability_scale(sums.others), memory.shifts, sums.shift, p)
     written(out)
 
 
 @inline
 def softmax_chunk(logits, out, rows):
-    packed, packed_out, exps = packed_row(logits), packed_row(out), scratch_exps(out, None)
+    packed, packed_out, exps = packed_row(logits), packed_row(out), scratch_exps(out)
     memory = memory_for(logits, PLAIN)
     for i in range(rows[0], rows[1]):
         softmax_row(row_at(logits, i, packed), row_at(out, i, packed_out), address(exps), in_memory(memory))
@@ -90,7 +90,7 @@ def subtract_from_row(z, n_classes, number, out):
 @formula
 def logsumexp_row(z, n_classes, memory):
     """Log-sum-exp as the likelihood of the largest class, whose exponential is then taken in float64."""
-    sums = sum_exp(plain_row(z, n_classes), None, None, memory, PLAIN)
+    sums = sum_exp(plain_row(z, n_classes, None), None, None, memory, PLAIN)
     largest = widen(reduce_max(shifted_exp(broadcast(sums.top, z), sums.shift)))
     others = where(sums.top < math.inf, maximum(0.0, sums.others - largest), sums.others)
     return likelihood(others, sums.top, sums.shift).lse

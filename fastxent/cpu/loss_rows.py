@@ -87,10 +87,7 @@ def _finish_vector(
     m = mass_at(row, j, inside, options.label_smoothing, like)
     w = value_at(row.weight, 1.0, j, inside, like)
     g = gradient(e, u, m, factors, options.label_smoothing, options.logit_scale, options.softcap)
-    if options.apart is None:
-        store_inside(grad, j, g, inside)
-    else:
-        _store_once(grad, j, g, inside, streams.grad)
+    store_inside(grad, j, g, inside)
     if hess is not None:
         h = second_derivative(e, factors, options.z_loss, options.logit_scale)
         _store_once(hess, j, h, inside, streams.hess)
@@ -187,10 +184,10 @@ def _loss_of(places, y, s, targets, exps, kept, memory, scale, options):
     z_y = get(z, y) if y >= 0 else math.nan
     u_y = transformed_scalar(z_y, z, options.logit_scale, options.softcap)
     soft_targets = to_read(places.soft_targets)
-    row = Row(z, places.logits.n_classes, y, z_y, u_y, soft_targets, options.weight)
     grad, hess, targets_grad = to_write(places.grad), to_write(places.hess), to_write(places.targets_grad)
+    row = Row(z, places.logits.n_classes, y, z_y, u_y, soft_targets, options.weight, grad)
     exps = exps_row(grad, exps)
-    streams = streams_of(places.grad, places.hess, places.targets_grad, options.apart)
+    streams = streams_of(places.hess, places.targets_grad)
     outcome, above = _loss_row(
         row, targets, exps, grad, hess, targets_grad, streams, kept, memory, s * scale, options
     )
@@ -211,8 +208,8 @@ class _Places(NamedTuple):
 
 
 @formula
-def _end_streams(options):
-    if options.apart is not None or options.hess is not None or options.targets_grad is not None:
+def _end_streams(hess, targets_grad):
+    if hess is not None or targets_grad is not None:
         fence()
 
 
@@ -233,7 +230,7 @@ def _loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, 
         packed_row(hess),
         packed_row(targets_grad),
     )
-    exps, kept = scratch_exps(grad, options.apart), scratch_kept(grad, n_classes_of(logits), options)
+    exps, kept = scratch_exps(grad), scratch_kept(grad, n_classes_of(logits), options)
     memory = memory_for(logits, options)
     y_of, s_of = address(targets), address(options.sample_weight)
     to = RowOutputs(address(loss), address(lse), address(options.entropy), address(options.rank))
@@ -257,7 +254,7 @@ def _loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, 
             set_to_zero(places.grad)
             set_to_zero(places.hess)
             set_to_zero(places.targets_grad)
-    _end_streams(options)
+    _end_streams(addresses.hess, addresses.targets_grad)
 
 
 @kernel("loss", "lse", "grad", "rank", "entropy", "hess", "targets_grad")

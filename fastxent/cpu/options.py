@@ -27,7 +27,6 @@ class Options(NamedTuple):
     hess: Any = None
     targets_grad: Any = None
     divergence: Any = None  # True: the loss less the entropy of the soft targets
-    apart: Any = None  # True: the gradient does not go over the logits, nor stay in the caches
 
 
 PLAIN = Options()
@@ -60,7 +59,6 @@ def in_addresses(options):
         _is_on(options.hess),
         _is_on(options.targets_grad),
         options.divergence,
-        options.apart,
     )
 
 

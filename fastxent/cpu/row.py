@@ -48,7 +48,7 @@ CHUNK = 16384
 
 
 class Row(NamedTuple):
-    """What is read of one row, as addresses; soft_targets and weight may be None."""
+    """What is read of one row, and where it is written; as addresses, of which the last three may be None."""
 
     logits: Any
     n_classes: int
@@ -57,6 +57,7 @@ class Row(NamedTuple):
     u_y: float  # transformed
     soft_targets: Any
     weight: Any
+    out: Any
 
 
 class RowSums(NamedTuple):

@@ -19,6 +19,7 @@ from ..simd import (
     maximum,
     only_lane,
     prefetch,
+    prefetch_to_write,
     reduce_max,
     store,
     where,
@@ -211,6 +212,8 @@ def _ask_ahead(row, j, like):
     prefetch(row.logits, far, like)
     if row.soft_targets is not None:
         prefetch(row.soft_targets, far, like)
+    if row.out is not None:
+        prefetch_to_write(row.out, far, like)
 
 
 @inline

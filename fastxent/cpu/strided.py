@@ -99,27 +99,24 @@ class Streams(NamedTuple):
     """Which outputs that are written once and not read are stored past the caches, where vectors may be."""
 
     lead: int  # elements of the row before the first such vector
-    grad: bool
     hess: bool
     targets_grad: bool
 
 
 @formula
-def streams_of(grad, hess, targets_grad, apart):
-    """Outputs take part only if their rows lie alike; none if it is small or a copy is to be written."""
-    if apart is hess is targets_grad is None:
+def streams_of(hess, targets_grad):
+    """Two outputs take part only if their rows lie alike; none if it is small or a copy is to be written."""
+    if hess is targets_grad is None:
         return None
     return _streams(
-        -1 if apart is None else _lead_of(grad),
-        -1 if hess is None else _lead_of(hess),
-        -1 if targets_grad is None else _lead_of(targets_grad),
+        -1 if hess is None else _lead_of(hess), -1 if targets_grad is None else _lead_of(targets_grad)
     )
 
 
 @inline
-def _streams(grad_lead, hess_lead, targets_grad_lead):
-    lead = grad_lead if grad_lead >= 0 else hess_lead if hess_lead >= 0 else max(0, targets_grad_lead)
-    return Streams(lead, grad_lead == lead, hess_lead == lead, targets_grad_lead == lead)
+def _streams(hess_lead, targets_grad_lead):
+    lead = max(0, targets_grad_lead if hess_lead < 0 else hess_lead)
+    return Streams(lead, hess_lead >= 0, targets_grad_lead == lead)
 
 
 @inline
@@ -158,14 +155,14 @@ def scratch_kept(grad, size, options):
 
 
 @specialised_formula
-def scratch_exps(grad, apart):
-    """Memory for the exponentials of a row, if its gradient has fewer bits or does not stay in the caches."""
-    if grad is None or (arithmetic_type(grad.dtype) == grad.dtype and apart is None):
-        return lambda grad, apart: None
-    return lambda grad, apart: empty_row(n_classes_of(grad), grad)
+def scratch_exps(grad):
+    """Memory for the exponentials of a row, if its gradient is stored in fewer bits than they have."""
+    if grad is None or arithmetic_type(grad.dtype) == grad.dtype:
+        return lambda grad: None
+    return lambda grad: empty_row(n_classes_of(grad), grad)
 
 
 @formula
 def exps_row(grad_row, scratch):
-    """Where the exponentials of a row go: where its gradient will be, unless there is other memory."""
+    """Where the exponentials of a row go: where its gradient will be, if they fit."""
     return grad_row if scratch is None else scratch

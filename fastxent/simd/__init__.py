@@ -41,7 +41,7 @@ from .memory import (
     wide,
 )
 from .storage import arithmetic_type, bfloat16, float16, storage_type
-from .streaming import elements_to_line, fence, prefetch, store_past_caches
+from .streaming import elements_to_line, fence, prefetch, prefetch_to_write, store_past_caches
 from .transpose import load_four, store_four
 from .vector import Mask, Vector
 
@@ -88,6 +88,7 @@ __all__ = [
     "polynomial",
     "power",
     "prefetch",
+    "prefetch_to_write",
     "put",
     "reduce_max",
     "reduce_sum",
