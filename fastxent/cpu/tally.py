@@ -29,6 +29,13 @@ class Terms(NamedTuple):
     above: Any
 
 
+class Masses(NamedTuple):
+    """Those of a few vectors of classes, not yet in float64."""
+
+    mass: Any
+    mass_gap: Any
+
+
 @formula
 def reference_for(row_max, z):
     """The largest logit, made finite."""
@@ -53,13 +60,6 @@ def terms_of(z, z_y, u, e, m, reference, divergence):
     # NaN is above every number, and nothing is below it.
     above = where(z <= z_y, broadcast(0.0, z), 1.0)
     return Terms(m, mass_gap, where(e == 0.0, 0.0, e * gap), above)
-
-
-class Masses(NamedTuple):
-    """Those of a few vectors of classes, not yet in float64."""
-
-    mass: Any
-    mass_gap: Any
 
 
 @formula
