@@ -10,6 +10,7 @@ from tests.measure import ulp
 EXP_ULP = 1  # what exp and exp_scaled promise: half for the last rounding, the rest for the polynomial
 LOG_ULP = 1  # what log promises
 LOG1P_ULP = 2  # what log1p promises: log's error and that of the correction it adds
+SLOPE_EPS = 4  # 1 − tanh², absolute: twice the error of a tanh near 1, and its rounding
 TANH_ULP = 2  # what tanh promises; measured 1.87 for float32, of all of them, and 1.76 for float64
 HORNER_ULP = 1  # a term: every fma rounds once, and with coefficients of one sign nothing cancels
 

@@ -77,10 +77,9 @@ def _lanes_that_are(symbol, n, z):
     integer = types.Integer.from_bitwidth(vector.dtype.bitwidth, signed=True)
 
     def lower(context, builder, sig, args):
-        none, all_lanes = ir.IntType(64)(-1), ir.IntType(64)(lanes)
+        all_lanes = ir.IntType(64)(lanes)
         number = context.cast(builder, args[0], n, types.int64)
         number = builder.select(builder.icmp_signed("<", number, all_lanes), number, all_lanes)
-        number = builder.select(builder.icmp_signed(">", number, none), number, none)
         # In integers as long as the lanes, as processors without registers for masks keep them.
         numbers = ir.VectorType(context.get_value_type(integer), lanes)
         limit = splat(builder, context.cast(builder, number, types.int64, integer), numbers)
