@@ -323,11 +323,8 @@ def test_nan_ranks_above_every_number_and_stays_in_its_row(name, n_classes):
 def large_problem(n_classes):
     n_rows = LARGE // (4 * n_classes) + 1
     rng = np.random.default_rng(2)
-    logits, soft_targets = (
-        rng.standard_normal((n_rows, n_classes), np.float32),
-        rng.random((n_rows, n_classes)),
-    )
-    return logits, rng.integers(0, n_classes, n_rows), soft_targets.astype(np.float32)
+    logits = rng.standard_normal((n_rows, n_classes), np.float32)
+    return logits, rng.integers(0, n_classes, n_rows), rng.random(logits.shape, np.float32)
 
 
 def memory_from_byte(byte, shape):
@@ -338,7 +335,7 @@ def memory_from_byte(byte, shape):
 
 def assert_large_as_small(logits, targets, large):
     """`large` are outputs, by name, not expected to stay in the caches."""
-    small = {name: np.empty(logits[:3].shape, np.float32) for name in large}
+    small = {name: np.empty(array[:3].shape, array.dtype) for name, array in large.items()}
     _, grad = fastxent.cross_entropy_with_grad(logits, targets, reduction="sum", **large)
     _, few = fastxent.cross_entropy_with_grad(logits[:3], targets[:3], reduction="sum", **small)
     assert_same_bits(grad[:3], few)
@@ -353,6 +350,14 @@ def test_outputs_too_large_for_the_caches_have_the_bits_of_small_ones(byte, n_cl
     large = memory_from_byte(byte, logits.shape)
     assert_large_as_small(logits, targets, {"hess_out": large})
     assert_large_as_small(logits, soft_targets, {"targets_grad_out": large})
+
+
+@pytest.mark.parametrize("byte", [0, 2, 40, 1])
+def test_large_outputs_of_half_types_have_the_bits_of_small_ones(byte):
+    logits, targets, _ = large_problem(700)
+    logits, targets = np.tile(logits, (2, 1)).astype(np.float16), np.tile(targets, 2)
+    large = memory_from_byte(byte, (len(logits), 350)).view(np.float16)
+    assert_large_as_small(logits, targets, {"hess_out": large})
 
 
 @pytest.mark.parametrize("byte", [0, 4])

@@ -124,7 +124,7 @@ def sum_exp(row, exps, kept, memory, options):
     z, n_classes = row.logits, row.n_classes
     block = BLOCK * lanes_of(z)
     logits = first_stretch(memory.copies, z, min(block, n_classes))
-    row_max = max_of(logits, min(block, n_classes))
+    row_max = max_of(logits.start, min(block, n_classes))
     top = transformed_scalar(row_max, z, options.logit_scale, options.softcap)
     shift, reference = shift_for(top, z), reference_for(top, z)
     total = BlockSums(0.0, Tally(0.0, 0.0, 0.0, 0.0))

@@ -124,8 +124,8 @@ def stretch_after(copies, start, row):
 
 
 @inline
-def max_of(stretch, stop):
-    z, like = stretch.start, wide(stretch.start)
+def max_of(z, stop):
+    like = wide(z)
     top, full = broadcast(-math.inf, like), full_vectors_end(like, 0, stop)
     for j in range(0, full, lanes_of(like)):
         top = maximum(load(z, j, like), top)

@@ -133,19 +133,17 @@ def _from_bfloat16(builder, stored):
     return builder.bitcast(builder.shl(words, _constant(16, words)), _of(_FLOAT, stored))
 
 
-def _rounded_shift(builder, words, places):
-    """words / 2**places, to the nearest integer and to even in ties."""
+def _rounded(builder, words, places):
+    """Words whose bits above so many places are those of the nearest multiple of 2**places, even in ties."""
     odd = builder.and_(builder.lshr(words, _constant(places, words)), _constant(1, words))
     half = builder.add(odd, _constant((1 << places - 1) - 1, words))
-    return builder.lshr(builder.add(words, half), _constant(places, words))
+    return builder.add(words, half)
 
 
 def _to_bfloat16(builder, x):
     words = builder.bitcast(x, _of(_I32, x))
-    odd = builder.and_(builder.lshr(words, _constant(16, words)), _constant(1, words))
-    rounded = builder.add(words, builder.add(odd, _constant(0x7FFF, words)))
     is_nan = builder.fcmp_unordered("uno", x, x)
-    rounded = builder.select(is_nan, _constant(0x7FC00000, words), rounded)
+    rounded = builder.select(is_nan, _constant(0x7FC00000, words), _rounded(builder, words, 16))
     if not isinstance(x.type, ir.VectorType):
         return builder.trunc(builder.lshr(rounded, _constant(16, words)), _I16)
     # The upper half of each word, which two registers' worth are taken from by one instruction.
@@ -175,7 +173,8 @@ def _to_float16(builder, x):
     words = builder.bitcast(x, _of(_I32, x))
     magnitude = builder.and_(words, _constant(0x7FFFFFFF, words))
     sign = builder.lshr(builder.xor(words, magnitude), _constant(16, words))
-    normal = _rounded_shift(builder, builder.sub(magnitude, _constant(_REBIAS, words)), 13)
+    rounded = _rounded(builder, builder.sub(magnitude, _constant(_REBIAS, words)), 13)
+    normal = builder.lshr(rounded, _constant(13, words))
     infinity = _constant(0x7C00, words)
     normal = builder.select(builder.icmp_unsigned("<", normal, infinity), normal, infinity)
     # Beside ½ a float32 has the last place of float16's subnormals, and the sum rounds to it.
