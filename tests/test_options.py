@@ -10,8 +10,9 @@ from fastxent import _dispatch, reference
 from fastxent.cpu import MAX_CLASSES
 from fastxent.cpu.strided import LARGE
 from tests import truth
+from tests.layouts import spaced
 from tests.measure import assert_same_bits
-from tests.mixes import MIXES, assert_close, kept_rows, problem, solve, true_results
+from tests.mixes import MIXES, Mix, assert_close, kept_rows, problem, solve, true_results
 from tests.numerical import numerical_diagonal, numerical_grad
 from tests.tolerances import NEAR_CERTAIN_RELATIVE, NUMERICAL_GRAD_ABSOLUTE, eps
 
@@ -163,6 +164,20 @@ def test_soft_one_hot_targets_equal_integer_ones(name, n_classes):
     for result, value in zip((results["loss"], results["grad"]), expected, strict=True):
         np.testing.assert_allclose(result, value, rtol=1e-12, atol=1e-14)
     assert results["targets_grad_out"][rows, targets].any()
+
+
+@pytest.mark.parametrize(("logits_dtype", "dtype"), [(np.float32, np.float64), (np.float64, np.float16)])
+@pytest.mark.parametrize("shape", [(37, LANES), (2, ROWS, 20)], ids=str)
+def test_soft_targets_may_have_another_dtype_than_the_logits(shape, logits_dtype, dtype):
+    rng, mix = np.random.default_rng(0), Mix({}, outputs=("targets_grad_out",), soft=True)
+    logits = rng.normal(0, 3, shape).astype(logits_dtype)
+    targets = (rng.integers(0, 64, shape) / 64).astype(dtype)  # exact in both
+    expected = solve(fastxent, mix, logits, targets.astype(logits_dtype), {}, axis=1)
+    for layout in (np.copy, spaced):
+        results = solve(fastxent, mix, layout(logits), layout(targets), {}, axis=1)
+        for name, value in expected.items():
+            rounded = np.asarray(value).astype(np.asarray(results[name]).dtype)
+            np.testing.assert_array_equal(results[name], rounded, err_msg=name)
 
 
 @pytest.mark.parametrize("offset", [1e7, -1e7, 4096.0])

@@ -33,8 +33,8 @@ class Columns(NamedTuple):
 
 
 @formula
-def columns_at(array, start, n_lanes):
-    """The rows from `start` (see `strided` for why there is no branch here)."""
+def columns_at(array, start, n_lanes, z):
+    """The rows from `start`, one in each lane of z (see `strided` for why there is no branch here)."""
     if array is None:
         return None
     axis = array.ndim - 2
@@ -43,11 +43,11 @@ def columns_at(array, start, n_lanes):
     return Columns(
         pointer(array, 0),
         row_pointer(array, start),
-        row_offsets(array, start),
+        row_offsets(array, start, z),
         stride,
         row_stride,
         (row_stride == array.itemsize) & on_one_axis,
-        (stride == array.itemsize) & on_one_axis & (n_lanes == lanes_of(array)),
+        (stride == array.itemsize) & on_one_axis & (n_lanes == lanes_of(z)),
     )
 
 

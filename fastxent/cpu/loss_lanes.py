@@ -174,8 +174,8 @@ def _loss_chunk(chunk, logits, targets, ignore_index, scale, options, loss, lse,
         s = _lanes(s_of, 1.0, start, inside, z)
         tile = Tile(
             n_classes,
-            columns_at(logits, start, n_lanes),
-            columns_at(options.soft_targets, start, n_lanes),
+            columns_at(logits, start, n_lanes, z),
+            columns_at(options.soft_targets, start, n_lanes, z),
             y,
             inside,
             _kept(inside, y, y_of, s, s_of, ignore_index),
@@ -191,9 +191,9 @@ def _loss_chunk(chunk, logits, targets, ignore_index, scale, options, loss, lse,
             addresses,
             start,
             to,
-            columns_at(grad, start, n_lanes),
-            columns_at(options.hess, start, n_lanes),
-            columns_at(options.targets_grad, start, n_lanes),
+            columns_at(grad, start, n_lanes, z),
+            columns_at(options.hess, start, n_lanes, z),
+            columns_at(options.targets_grad, start, n_lanes, z),
         )
 
 

@@ -40,9 +40,9 @@ def row_pointer(typing_context, array, i):
 
 
 @intrinsic
-def row_offsets(typing_context, array, i):
-    """A vector of bytes from the start of the array to row i, row i + 1, ..., one a lane."""
-    result = Vector(_INDEX, vector_of(array).lanes)
+def row_offsets(typing_context, array, i, z):
+    """A vector of bytes from the start of the array to row i, row i + 1, ..., one for each lane of z."""
+    result = Vector(_INDEX, vector_of(z).lanes)
 
     def lower(context, builder, sig, args):
         view = context.make_array(array)(context, builder, args[0])
@@ -51,7 +51,7 @@ def row_offsets(typing_context, array, i):
         rows = builder.add(first, vector(list(range(result.lanes))))
         return _row_offset(builder, view, array.ndim, rows)
 
-    return signature(result, array, i), lower
+    return signature(result, array, i, z), lower
 
 
 @intrinsic
