@@ -43,8 +43,9 @@ def cross_entropy(
         kernel = cpu.cross_entropy_columns
     else:
         kernel = cpu.cross_entropy_rows
+    n_threads = _n_threads_for(logits)
     variant = (
-        logits.size >= PARALLEL_FROM and _is_parallel(logits),
+        n_threads > 1,
         logits.ndim,
         logits.dtype.num,
         loss is None,
@@ -52,7 +53,7 @@ def cross_entropy(
         None if grad is None else grad.dtype.num,
         None if options is cpu.PLAIN else _kinds(options),
     )
-    return kernel(variant, logits, targets, ignore_index, divisor, options, loss, lse, grad)
+    return kernel(variant, n_threads, logits, targets, ignore_index, divisor, options, loss, lse, grad)
 
 
 def plain_cross_entropy(
@@ -61,9 +62,9 @@ def plain_cross_entropy(
     """The mean of `cross_entropy` for a contiguous matrix without options; small batches feel every step."""
     dtype = logits.dtype.num
     kernel = cpu.cross_entropy_lanes if logits.shape[1] <= cpu.MAX_CLASSES else cpu.cross_entropy_rows
-    parallel = logits.size >= PARALLEL_FROM and _is_parallel(logits)
-    variant = (parallel, 2, dtype, True, True, None if grad is None else dtype, None)
-    arguments = logits, targets, ignore_index, 0.0, cpu.PLAIN, None, None, grad
+    n_threads = 1 if logits.size < PARALLEL_FROM else _n_threads_for(logits)
+    variant = (n_threads > 1, 2, dtype, True, True, None if grad is None else dtype, None)
+    arguments = n_threads, logits, targets, ignore_index, 0.0, cpu.PLAIN, None, None, grad
     entry = kernel.entries.get(variant)
     return kernel(variant, *arguments) if entry is None else entry(*arguments)
 
@@ -137,8 +138,9 @@ def log_loss(
     """As `cross_entropy`, from probabilities."""
     p, _, options = _with_fewest_axes(probs, None, options)
     y = None if targets is None else targets.reshape(-1)
-    variant = (_is_parallel(p), p.ndim, p.dtype.num, y is None, _kinds(options))
-    total, bad = cpu.log_loss_rows(variant, p, y, ignore_index, divisor, options, loss.reshape(-1))
+    n_threads = _n_threads_for(p)
+    variant = (n_threads > 1, p.ndim, p.dtype.num, y is None, _kinds(options))
+    total, bad = cpu.log_loss_rows(variant, n_threads, p, y, ignore_index, divisor, options, loss.reshape(-1))
     return total, bad
 
 
@@ -152,7 +154,8 @@ def entropy(probs: NDArray[Any], out: NDArray[Any]) -> None:
 def _run(kernel: cpu.Kernel, *arrays: Any) -> None:
     """Of one dtype and number of axes, some of them None."""
     first = arrays[0]
-    kernel((_is_parallel(first), first.ndim, *_kinds(arrays)), *arrays)
+    n_threads = _n_threads_for(first)
+    kernel((n_threads > 1, first.ndim, *_kinds(arrays)), n_threads, *arrays)
 
 
 def _flat(rows: Any) -> Any:
@@ -163,9 +166,10 @@ def _kinds(arguments: Any) -> tuple[Any, ...]:
     return tuple(a if a is None else a.dtype.num if isinstance(a, np.ndarray) else type(a) for a in arguments)
 
 
-def _is_parallel(logits: NDArray[Any]) -> bool:
+def _n_threads_for(logits: NDArray[Any]) -> int:
     size = logits.size
-    return size >= PARALLEL_FROM and size > logits.shape[-1] and numba.get_num_threads() > 1
+    has_work = size >= PARALLEL_FROM and size > logits.shape[-1]
+    return numba.get_num_threads() if has_work else 1
 
 
 def _has_neighbouring_rows(logits: NDArray[Any]) -> bool:

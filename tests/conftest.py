@@ -27,12 +27,12 @@ def _one_signature_for_each_variant():
 
 @pytest.fixture
 def run_kernels_in_parallel(monkeypatch):
-    """A function that makes all kernels parallel, or all serial, whatever the size of a problem."""
+    """A function that makes all row kernels parallel, or all serial, whatever the size of a problem."""
     call = Kernel.__call__
 
     def run_in_parallel(parallel):
-        def forced_call(self, variant, *arguments):
-            return call(self, (parallel, *variant[1:]), *arguments)
+        def forced_call(self, variant, n_chunks, *arguments):
+            return call(self, (parallel, *variant[1:]), 3 if parallel else 1, *arguments)
 
         monkeypatch.setattr(Kernel, "__call__", forced_call)
 

@@ -162,14 +162,15 @@ def kernel(name, parallel, arrays, like):
     """What the public function gives, from its kernel itself."""
     out = np.zeros(like.shape, np.float64 if name == "logsumexp" else like.dtype)
     variant = (parallel, name, like.dtype.num, "alone")
+    n_chunks = 3 if parallel else 1
     if name == "logsumexp":
-        cpu.logsumexp_rows(variant, *arrays, out, None)
+        cpu.logsumexp_rows(variant, n_chunks, *arrays, out, None)
     elif name == "log_softmax":
-        cpu.logsumexp_rows(variant, *arrays, None, out)
+        cpu.logsumexp_rows(variant, n_chunks, *arrays, None, out)
     elif name == "sigmoid":
         cpu.sigmoid_blocks(variant, arrays[0].reshape(-1), out.reshape(-1))
     else:
-        getattr(cpu, f"{name}_rows")(variant, *arrays, out)
+        getattr(cpu, f"{name}_rows")(variant, n_chunks, *arrays, out)
     return out.astype(like.dtype)
 
 

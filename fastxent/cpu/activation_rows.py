@@ -22,8 +22,8 @@ from .compile import formula, inline, kernel
 from .derivatives import parts
 from .likelihood import likelihood, probability_scale
 from .options import PLAIN
-from .row import Row, in_memory, memory_for, rows_in_chunk, rows_of_chunk, scale_row, sum_exp
-from .shape import n_classes_of, n_rows_of
+from .row import Row, in_memory, memory_for, scale_row, sum_exp
+from .shape import n_rows_of, rows_of_chunk
 from .shift import shifted_exp
 from .strided import (
     address,
@@ -63,10 +63,9 @@ def softmax_chunk(logits, out, rows):
 
 
 @kernel("out")
-def softmax_rows(logits, out):
-    n_rows, step = n_rows_of(logits), rows_in_chunk(n_classes_of(logits))
-    for chunk in prange((n_rows + step - 1) // step):
-        softmax_chunk(logits, out, rows_of_chunk(chunk, step, n_rows))
+def softmax_rows(n_chunks, logits, out):
+    for chunk in prange(n_chunks):
+        softmax_chunk(logits, out, rows_of_chunk(chunk, n_chunks, n_rows_of(logits)))
 
 
 @formula
@@ -117,11 +116,10 @@ def logsumexp_chunk(logits, lse, out, rows):
 
 
 @kernel("lse", "out")
-def logsumexp_rows(logits, lse, out):
+def logsumexp_rows(n_chunks, logits, lse, out):
     """Log-sum-exp of each row in lse; the logits less that, log-softmax, in out. Either may be None."""
-    n_rows, step = n_rows_of(logits), rows_in_chunk(n_classes_of(logits))
-    for chunk in prange((n_rows + step - 1) // step):
-        logsumexp_chunk(logits, lse, out, rows_of_chunk(chunk, step, n_rows))
+    for chunk in prange(n_chunks):
+        logsumexp_chunk(logits, lse, out, rows_of_chunk(chunk, n_chunks, n_rows_of(logits)))
 
 
 @inline
@@ -155,7 +153,6 @@ def softmax_grad_chunk(probs, grad, out, rows):
 
 
 @kernel("out")
-def softmax_grad_rows(probs, grad, out):
-    n_rows, step = n_rows_of(probs), rows_in_chunk(n_classes_of(probs))
-    for chunk in prange((n_rows + step - 1) // step):
-        softmax_grad_chunk(probs, grad, out, rows_of_chunk(chunk, step, n_rows))
+def softmax_grad_rows(n_chunks, probs, grad, out):
+    for chunk in prange(n_chunks):
+        softmax_grad_chunk(probs, grad, out, rows_of_chunk(chunk, n_chunks, n_rows_of(probs)))

@@ -6,7 +6,6 @@ side.
 
 import math
 
-import numpy as np
 from numba import prange
 
 from ..simd import (
@@ -32,8 +31,7 @@ from .derivatives import factors_for
 from .exact_sum import add, empty_sum, value_of
 from .options import in_addresses, transformed
 from .outcome import outcome_of
-from .row import rows_in_chunk
-from .shape import n_classes_of, n_rows_of
+from .shape import n_classes_of, n_rows_of, rows_of_chunk
 from .shift import Shift, shift_for, shifted_exp
 from .strided import RowOutputs, address, scratch_kept
 from .tally import empty_tally, in_float64, reference_for, tallied
@@ -158,15 +156,14 @@ def _targets(targets, start, inside, ignore_index, z):
 
 
 @inline
-def _loss_chunk(chunk, logits, targets, ignore_index, scale, options, loss, lse, grad, in_blocks):
+def _loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, in_blocks, tiles):
     lanes, n_classes = lanes_of(logits), n_classes_of(logits)
     exps, kept_logits = empty_row(lanes * n_classes, logits), scratch_kept(grad, lanes * n_classes, options)
     y_of, s_of = address(targets), address(options.sample_weight)
     to = RowOutputs(address(loss), address(lse), address(options.entropy), address(options.rank))
     addresses = in_addresses(options)
     memory, n_rows = memory_for(in_blocks, logits), n_rows_of(logits)
-    step = _rows_in_chunk(logits)
-    for start in range(chunk * step, min((chunk + 1) * step, n_rows), lanes):
+    for start in range(tiles[0] * lanes, min(tiles[1] * lanes, n_rows), lanes):
         n_lanes = min(lanes, n_rows - start)
         z = pointer(exps, 0)
         inside = first_lanes(n_lanes, z)
@@ -198,42 +195,34 @@ def _loss_chunk(chunk, logits, targets, ignore_index, scale, options, loss, lse,
 
 
 @formula
-def _n_chunks(logits):
-    step = _rows_in_chunk(logits)
-    return (n_rows_of(logits) + step - 1) // step
-
-
-@formula
-def _rows_in_chunk(logits):
+def _tiles_of_chunk(chunk, n_chunks, logits):
     lanes = lanes_of(logits)
-    return lanes * max(1, rows_in_chunk(n_classes_of(logits)) // lanes)
+    return rows_of_chunk(chunk, n_chunks, (n_rows_of(logits) + lanes - 1) // lanes)
 
 
 @kernel("loss", "lse", "grad", "rank", "entropy", "hess", "targets_grad")
-def cross_entropy_lanes(logits, targets, ignore_index, divisor, options, loss, lse, grad):
+def cross_entropy_lanes(n_chunks, logits, targets, ignore_index, divisor, options, loss, lse, grad):
     """As `cross_entropy_rows`, for at most MAX_CLASSES classes."""
     n_rows, n_classes = n_rows_of(logits), n_classes_of(logits)
     divisor, scale, bad = survey(targets, n_rows, n_classes, ignore_index, divisor, options)
     if bad >= 0:
         return 0.0, bad
     row_losses = empty_float64(n_rows) if loss is None else loss
-    for chunk in prange(_n_chunks(logits)):
-        _loss_chunk(
-            np.int64(chunk), logits, targets, ignore_index, scale, options, row_losses, lse, grad, None
-        )
+    for chunk in prange(n_chunks):
+        tiles = _tiles_of_chunk(chunk, n_chunks, logits)
+        _loss_chunk(logits, targets, ignore_index, scale, options, row_losses, lse, grad, None, tiles)
     return mean_of(row_losses, divisor), bad
 
 
 @kernel("loss", "lse", "grad", "rank", "entropy", "hess", "targets_grad")
-def cross_entropy_columns(logits, targets, ignore_index, divisor, options, loss, lse, grad):
+def cross_entropy_columns(n_chunks, logits, targets, ignore_index, divisor, options, loss, lse, grad):
     """As `cross_entropy_rows`, to the bit; quick where rows are neighbours and their classes far apart."""
     n_rows, n_classes = n_rows_of(logits), n_classes_of(logits)
     divisor, scale, bad = survey(targets, n_rows, n_classes, ignore_index, divisor, options)
     if bad >= 0:
         return 0.0, bad
     row_losses = empty_float64(n_rows) if loss is None else loss
-    for chunk in prange(_n_chunks(logits)):
-        _loss_chunk(
-            np.int64(chunk), logits, targets, ignore_index, scale, options, row_losses, lse, grad, True
-        )
+    for chunk in prange(n_chunks):
+        tiles = _tiles_of_chunk(chunk, n_chunks, logits)
+        _loss_chunk(logits, targets, ignore_index, scale, options, row_losses, lse, grad, True, tiles)
     return mean_of(row_losses, divisor), bad

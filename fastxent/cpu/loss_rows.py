@@ -37,13 +37,11 @@ from .row import (
     in_memory,
     memory_for,
     ratio_of_block,
-    rows_in_chunk,
-    rows_of_chunk,
     sum_exp,
     transformed_scalar,
 )
 from .row_block import BLOCK, mass_at, target_mass
-from .shape import n_classes_of, n_rows_of
+from .shape import n_classes_of, n_rows_of, rows_of_chunk
 from .shift import shifted_exp
 from .strided import (
     Place,
@@ -258,7 +256,7 @@ def _loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, 
 
 
 @kernel("loss", "lse", "grad", "rank", "entropy", "hess", "targets_grad")
-def cross_entropy_rows(logits, targets, ignore_index, divisor, options, loss, lse, grad):
+def cross_entropy_rows(n_chunks, logits, targets, ignore_index, divisor, options, loss, lse, grad):
     """The sum of the row losses over the divisor, and the first bad target, −1 if there is none.
 
     A bad target is found before anything is written. A divisor of 0 asks for that of the mean. The
@@ -269,8 +267,7 @@ def cross_entropy_rows(logits, targets, ignore_index, divisor, options, loss, ls
     if bad >= 0:
         return 0.0, bad
     row_losses = empty_float64(n_rows) if loss is None else loss
-    step = rows_in_chunk(n_classes)
-    for chunk in prange((n_rows + step - 1) // step):
-        rows = rows_of_chunk(chunk, step, n_rows)
+    for chunk in prange(n_chunks):
+        rows = rows_of_chunk(chunk, n_chunks, n_rows)
         _loss_chunk(logits, targets, ignore_index, scale, options, row_losses, lse, grad, rows)
     return mean_of(row_losses, divisor), bad

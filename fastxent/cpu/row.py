@@ -43,9 +43,6 @@ from .strided import address
 from .tally import Tally, plus_lanes, reference_for, with_reference
 from .vectors import full_vectors_end
 
-CHUNK = 16384
-"""Elements, in whole rows, that one thread takes at a time and that share its working memory."""
-
 
 class Row(NamedTuple):
     """What is read of one row, and where it is written; as addresses, of which the last three may be None."""
@@ -65,18 +62,6 @@ class RowSums(NamedTuple):
     shift: Shift
     top: float  # the largest transformed logit
     tally: Tally
-
-
-@formula
-def rows_in_chunk(n_classes):
-    return max(1, CHUNK // max(1, n_classes))
-
-
-@formula
-def rows_of_chunk(chunk, step, n_rows):
-    """The first, and that after the last; of an index of prange, which is unsigned."""
-    start = int(chunk) * step
-    return start, min(start + step, n_rows)
 
 
 class Memory(NamedTuple):

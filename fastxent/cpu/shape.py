@@ -1,4 +1,7 @@
-"""Rows are counted over all axes of an array but the last, which is that of the classes."""
+"""Rows are counted over all axes of an array but the last, which is that of the classes.
+
+A chunk is the rows that one thread takes, and that share its working memory.
+"""
 
 from .compile import formula
 
@@ -14,3 +17,9 @@ def n_rows_of(array):
 @formula
 def n_classes_of(array):
     return array.shape[array.ndim - 1]
+
+
+@formula
+def rows_of_chunk(chunk, n_chunks, n_rows):
+    """The first, and that after the last; of an index of prange, which is unsigned."""
+    return int(chunk) * n_rows // n_chunks, (int(chunk) + 1) * n_rows // n_chunks
