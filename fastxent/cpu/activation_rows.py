@@ -6,6 +6,7 @@ from numba import prange
 
 from ..simd import (
     broadcast,
+    fence,
     first_lanes,
     lanes_of,
     load,
@@ -20,46 +21,65 @@ from ..simd import (
 )
 from .compile import formula, inline, kernel
 from .derivatives import parts
+from .finish import Derivatives, Unfinished, finish, none_unfinished
 from .likelihood import likelihood, probability_scale
 from .options import PLAIN
-from .row import Row, in_memory, memory_for, scale_row, sum_exp
+from .outcome import Outcome
+from .row import Row, in_memory, memory_for, sum_exp
 from .shape import n_rows_of, rows_of_chunk
 from .shift import shifted_exp
 from .strided import (
+    Streams,
     address,
     exps_row,
     packed_row,
     put_or_none,
     row_at,
-    scratch_exps,
+    streams_of,
     to_read,
     to_write,
     written,
 )
-from .targets import NO_CLASS
 from .vectors import full_vectors_end
 
 
 @formula
-def plain_row(z, n_classes, out):
-    return Row(z, n_classes, NO_CLASS, math.nan, math.nan, None, None, out)
+def plain_row(z, n_classes):
+    return Row(z, n_classes, None, math.nan, math.nan, None, None)
 
 
 @formula
-def softmax_row(logits, out, exps, memory):
-    z, p = to_read(logits), to_write(out)
-    exps = exps_row(p, exps)
-    sums = sum_exp(plain_row(z, logits.n_classes, p), exps, None, memory, PLAIN)
-    scale_row(exps, logits.n_classes, probability_scale(sums.others), memory.shifts, sums.shift, p)
-    written(out)
+def softmax_row(logits, out, before, memory):
+    """The row, its probabilities to come, and the row before finished.
+
+    Softmax is the gradient of log-sum-exp, whose slope is 1.
+    """
+    to = Derivatives(streams_of(logits, out, None, None), to_write(out), None, None)
+    exps, row = exps_row(to.grad, memory.exps, to.streams.grad), plain_row(to_read(logits), logits.n_classes)
+    sums = sum_exp(row, exps, memory, before, PLAIN)
+    outcome = Outcome(0.0, 0.0, 0.0, probability_scale(sums.others), 1.0, 0.0, 0.0, 0.0, 0.0)
+    return Unfinished(row, exps, memory, to, 0.0, sums.shift, sums.top, outcome, 1.0)
+
+
+@formula
+def none_before(logits, out, memory):
+    to = Derivatives(Streams(0, False, False, False), address(out), None, None)
+    return none_unfinished(plain_row(address(logits), 0), exps_row(to.grad, memory.exps, False), memory, to)
 
 
 @inline
 def softmax_chunk(logits, out, rows):
-    packed, packed_out, exps = packed_row(logits), packed_row(out), scratch_exps(out)
-    memory = memory_for(logits, PLAIN)
+    packed, packed_out = packed_row(logits), packed_row(out)
+    scratch = memory_for(logits, out, PLAIN)
+    memory = in_memory(scratch)
+    before = none_before(logits, out, memory)
     for i in range(rows[0], rows[1]):
-        softmax_row(row_at(logits, i, packed), row_at(out, i, packed_out), address(exps), in_memory(memory))
+        place = row_at(out, i, packed_out)
+        before = softmax_row(row_at(logits, i, packed), place, before, memory)
+        if i + 1 == rows[1] or place.is_strided:
+            before = finish(before, PLAIN)
+            written(place)
+    fence()
 
 
 @kernel("out")
@@ -89,7 +109,7 @@ def subtract_from_row(z, n_classes, number, out):
 @formula
 def logsumexp_row(z, n_classes, memory):
     """Log-sum-exp as the likelihood of the largest class, whose exponential is then taken in float64."""
-    sums = sum_exp(plain_row(z, n_classes, None), None, None, memory, PLAIN)
+    sums = sum_exp(plain_row(z, n_classes), None, memory, None, PLAIN)
     largest = widen(reduce_max(shifted_exp(broadcast(sums.top, z), sums.shift)))
     others = where(sums.top < math.inf, maximum(0.0, sums.others - largest), sums.others)
     return likelihood(others, sums.top, sums.shift).lse
@@ -108,7 +128,7 @@ def log_softmax_row(logits, lse, i, out, memory):
 @inline
 def logsumexp_chunk(logits, lse, out, rows):
     packed, packed_out = packed_row(logits), packed_row(out)
-    memory = memory_for(logits, PLAIN)
+    memory = memory_for(logits, None, PLAIN)
     for i in range(rows[0], rows[1]):
         log_softmax_row(
             row_at(logits, i, packed), address(lse), i, row_at(out, i, packed_out), in_memory(memory)

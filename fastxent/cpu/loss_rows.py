@@ -5,140 +5,82 @@ from typing import Any, NamedTuple
 
 from numba import prange
 
-from ..simd import (
-    broadcast,
-    empty_float64,
-    fence,
-    first_lanes,
-    get,
-    lanes_of,
-    put,
-    reduce_max,
-    store,
-    store_masked,
-    store_past_caches,
-    where,
-    wide,
-    widen,
-)
+from ..simd import broadcast, empty_float64, fence, get, put, reduce_max, where, widen
 from .compile import formula, inline, kernel
-from .derivatives import (
-    factors_for,
-    gradient,
-    second_derivative,
-    target_gradient,
-    target_second_derivative,
-    targets_gradient,
-)
+from .finish import Derivatives, Unfinished, finish, none_unfinished
 from .options import in_addresses
 from .outcome import outcome_of
-from .row import (
-    Row,
-    in_memory,
-    memory_for,
-    ratio_of_block,
-    sum_exp,
-    transformed_scalar,
-)
-from .row_block import BLOCK, mass_at, target_mass
+from .row import Row, in_memory, memory_for, sum_exp, transformed_scalar
 from .shape import n_classes_of, n_rows_of, rows_of_chunk
 from .shift import shifted_exp
 from .strided import (
     Place,
     RowOutputs,
+    Streams,
     address,
     exps_row,
     packed_row,
     put_or_none,
     row_at,
-    scratch_exps,
-    scratch_kept,
     set_to_zero,
     streams_of,
     to_read,
     to_write,
     written,
 )
-from .targets import sample_weight_of, survey, target_of, weight_of
+from .targets import NO_CLASS, sample_weight_of, survey, target_of, weight_of
 from .total import mean_of
-from .vectors import full_vectors_end, load_inside, store_inside, value_at
 
 
-@inline
-def _store_once(p, j, vector, inside, past_caches):
-    if inside is None:
-        if past_caches:
-            store_past_caches(p, j, vector)
-        else:
-            store(p, j, vector)
-    else:
-        store_masked(p, j, vector, inside)
+class _Places(NamedTuple):
+    """Of one row in every array."""
 
-
-@formula
-def _finish_vector(
-    row, exps, kept, grad, hess, targets_grad, streams, j, inside, like, factors, top, options
-):
-    """The derivatives of one vector of classes."""
-    e = load_inside(exps, j, inside, like)
-    u = value_at(kept, 0.0, j, inside, like)
-    m = mass_at(row, j, inside, options.label_smoothing, like)
-    w = value_at(row.weight, 1.0, j, inside, like)
-    g = gradient(e, u, m, factors, options.label_smoothing, options.logit_scale, options.softcap)
-    store_inside(grad, j, g, inside)
-    if hess is not None:
-        h = second_derivative(e, factors, options.z_loss, options.logit_scale)
-        _store_once(hess, j, h, inside, streams.hess)
-    if targets_grad is not None:
-        t = targets_gradient(top - u, w, factors, options.label_smoothing)
-        _store_once(targets_grad, j, t, inside, streams.targets_grad)
-
-
-@inline
-def _finish_row(
-    row, exps, kept, grad, hess, targets_grad, streams, sums, shifts, outcome, row_factor, options
-):
-    """The derivatives of all classes, from their exponentials."""
-    block, like, top = BLOCK * lanes_of(exps), wide(exps), sums.top
-    for start in range(0, row.n_classes, block):
-        stop = min(start + block, row.n_classes)
-        block_ratio = ratio_of_block(shifts, start // block, sums.shift)
-        factors = factors_for(outcome, row_factor, block_ratio, exps)
-        first = start
-        if streams is not None and streams.lead > 0:
-            first = min(start + streams.lead, stop)
-            inside = first_lanes(first - start, like)
-            _finish_vector(
-                row, exps, kept, grad, hess, targets_grad, streams, start, inside, like, factors, top, options
-            )
-        full = full_vectors_end(like, first, stop)
-        for j in range(first, full, lanes_of(like)):
-            _finish_vector(
-                row, exps, kept, grad, hess, targets_grad, streams, j, None, like, factors, top, options
-            )
-        if full < stop:
-            inside = first_lanes(stop - full, like)
-            _finish_vector(
-                row, exps, kept, grad, hess, targets_grad, streams, full, inside, like, factors, top, options
-            )
+    logits: Place
+    soft_targets: Any
+    grad: Any
+    hess: Any
+    targets_grad: Any
 
 
 @formula
-def _finish_target(row, grad, hess, w_y, outcome, row_factor, options):
-    """The derivatives of an integer target's class, where p − 1 would have cancelled."""
-    ls, logit_scale = options.label_smoothing, options.logit_scale
-    m_y = target_mass(w_y, row.n_classes, ls)
-    put(
-        grad, row.target, target_gradient(outcome, m_y, row.u_y, row_factor, ls, logit_scale, options.softcap)
-    )
-    if hess is not None:
-        put(hess, row.target, target_second_derivative(outcome, row_factor, options.z_loss, logit_scale))
+def _derivatives_at(places):
+    if places.grad is None:
+        return None
+    streams = streams_of(places.logits, places.grad, places.hess, places.targets_grad)
+    return Derivatives(streams, to_write(places.grad), to_write(places.hess), to_write(places.targets_grad))
 
 
 @formula
-def _loss_row(row, targets, exps, grad, hess, targets_grad, streams, kept, memory, row_factor, options):
-    """The outcome of a row and how many logits are above the target's; the derivatives in their rows."""
-    sums = sum_exp(row, exps, kept, memory, options)
+def _exps_at(to, memory):
+    return None if to is None else exps_row(to.grad, memory.exps, to.streams.grad)
+
+
+@formula
+def _written(places):
+    written(places.grad)
+    written(places.hess)
+    written(places.targets_grad)
+
+
+@formula
+def _class_or_none(targets, y):
+    return None if targets is None else y
+
+
+@formula
+def _none_unfinished(logits, soft_targets, targets, weight, grad, hess, targets_grad, memory):
+    if grad is None:
+        return None
+    to = Derivatives(Streams(0, False, False, False), address(grad), address(hess), address(targets_grad))
+    row = Row(address(logits), 0, _class_or_none(targets, NO_CLASS), 0.0, 0.0, address(soft_targets), weight)
+    return none_unfinished(row, _exps_at(to, memory), memory, to)
+
+
+@formula
+def _loss_row(row, targets, to, before, memory, row_factor, options):
+    """The outcome of a row, how many logits are above the target's, and the row, its derivatives to come."""
+    exps = _exps_at(to, memory)
+    sums = sum_exp(row, exps, memory, before, options)
     e_top = widen(reduce_max(shifted_exp(broadcast(sums.top, row.logits), sums.shift)))
     w_y = weight_of(row.weight, targets, row.target)
     outcome = outcome_of(
@@ -154,60 +96,38 @@ def _loss_row(row, targets, exps, grad, hess, targets_grad, streams, kept, memor
         options.focal_gamma,
         options.z_loss,
     )
-    if grad is not None:
-        _finish_row(
-            row,
-            exps,
-            kept,
-            grad,
-            hess,
-            targets_grad,
-            streams,
-            sums,
-            memory.shifts,
-            outcome,
-            row_factor,
-            options,
-        )
-        if targets is not None:
-            _finish_target(row, grad, hess, w_y, outcome, row_factor, options)
     # Lanes beyond the row are above a NaN too.
-    return outcome, where(row.z_y == row.z_y, sums.tally.above, float(row.n_classes))
+    above = where(row.z_y == row.z_y, sums.tally.above, float(row.n_classes))
+    unfinished = None
+    if to is not None:
+        unfinished = Unfinished(row, exps, memory, to, w_y, sums.shift, sums.top, outcome, row_factor)
+    return outcome, above, unfinished
 
 
 @inline
-def _loss_of(places, y, s, targets, exps, kept, memory, scale, options):
-    """The row at these places."""
+def _loss_of(places, before, y, s, targets, memory, scale, options):
+    """The row at these places, and the row before finished."""
     z = to_read(places.logits)
     z_y = get(z, y) if y >= 0 else math.nan
     u_y = transformed_scalar(z_y, z, options.logit_scale, options.softcap)
     soft_targets = to_read(places.soft_targets)
-    grad, hess, targets_grad = to_write(places.grad), to_write(places.hess), to_write(places.targets_grad)
-    row = Row(z, places.logits.n_classes, y, z_y, u_y, soft_targets, options.weight, grad)
-    exps = exps_row(grad, exps)
-    streams = streams_of(places.hess, places.targets_grad)
-    outcome, above = _loss_row(
-        row, targets, exps, grad, hess, targets_grad, streams, kept, memory, s * scale, options
-    )
-    written(places.grad)
-    written(places.hess)
-    written(places.targets_grad)
-    return outcome, above
-
-
-class _Places(NamedTuple):
-    """Of one row in every array."""
-
-    logits: Place
-    soft_targets: Any
-    grad: Any
-    hess: Any
-    targets_grad: Any
+    row = Row(z, places.logits.n_classes, _class_or_none(targets, y), z_y, u_y, soft_targets, options.weight)
+    return _loss_row(row, targets, _derivatives_at(places), before, memory, s * scale, options)
 
 
 @formula
-def _end_streams(hess, targets_grad):
-    if hess is not None or targets_grad is not None:
+def _are_packed(places):
+    """Whether the next row takes the memory that the derivatives of this one are made in, or of."""
+    any_is = False
+    for place in (places.soft_targets, places.grad, places.hess, places.targets_grad):
+        if place is not None:
+            any_is = any_is | place.is_strided
+    return any_is
+
+
+@formula
+def _end_streams(grad):
+    if grad is not None:
         fence()
 
 
@@ -228,11 +148,11 @@ def _loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, 
         packed_row(hess),
         packed_row(targets_grad),
     )
-    exps, kept = scratch_exps(grad), scratch_kept(grad, n_classes_of(logits), options)
-    memory = memory_for(logits, options)
+    scratch = memory_for(logits, grad, options)
     y_of, s_of = address(targets), address(options.sample_weight)
     to = RowOutputs(address(loss), address(lse), address(options.entropy), address(options.rank))
-    addresses = in_addresses(options)
+    addresses, memory = in_addresses(options), in_memory(scratch)
+    before = _none_unfinished(logits, soft_targets, y_of, addresses.weight, grad, hess, targets_grad, memory)
     for i in range(rows[0], rows[1]):
         y, s = target_of(y_of, i), sample_weight_of(s_of, i)
         places = _Places(
@@ -242,17 +162,20 @@ def _loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, 
             row_at(hess, i, packed_hess),
             row_at(targets_grad, i, packed_targets_grad),
         )
-        if y != ignore_index and s != 0.0:
-            outcome, above = _loss_of(
-                places, y, s, y_of, address(exps), address(kept), in_memory(memory), scale, addresses
-            )
+        is_kept = y != ignore_index and s != 0.0
+        if is_kept:
+            outcome, above, before = _loss_of(places, before, y, s, y_of, memory, scale, addresses)
             _set_row(i, to, s * outcome.loss, outcome.lse, outcome.entropy, above)
         else:
             _set_row(i, to, 0.0, 0.0, 0.0, float(n_classes_of(logits)))
             set_to_zero(places.grad)
             set_to_zero(places.hess)
             set_to_zero(places.targets_grad)
-    _end_streams(addresses.hess, addresses.targets_grad)
+        if i + 1 == rows[1] or _are_packed(places):
+            before = finish(before, addresses)
+            if is_kept:
+                _written(places)
+    _end_streams(grad)
 
 
 @kernel("loss", "lse", "grad", "rank", "entropy", "hess", "targets_grad")

@@ -11,23 +11,17 @@ from typing import Any, NamedTuple
 from ..simd import (
     broadcast,
     empty_float64,
-    first_lanes,
     lanes_of,
-    load,
-    load_masked,
     put,
     reduce_max,
     reduce_sum,
-    store,
-    store_masked,
-    wide,
+    where,
 )
 from .compile import formula, inline
-from .derivatives import parts, scaled
 from .exact_sum import value_of
+from .finish import finish_edges, finish_target
 from .options import transformed
 from .row_block import (
-    BLOCK,
     BlockSums,
     Copies,
     copies_for,
@@ -37,24 +31,22 @@ from .row_block import (
     stretch_after,
     sum_block,
 )
-from .shape import n_classes_of
+from .shape import BLOCK, n_classes_of
 from .shift import Shift, ratio, shift_for, shifted_exp
-from .strided import address
+from .strided import address, scratch_exps, scratch_kept
 from .tally import Tally, plus_lanes, reference_for, with_reference
-from .vectors import full_vectors_end
 
 
 class Row(NamedTuple):
-    """What is read of one row, and where it is written; as addresses, of which the last three may be None."""
+    """What is read of one row; as addresses, of which the last two may be None."""
 
     logits: Any
     n_classes: int
-    target: int  # NO_CLASS if there is none, with NaN for its logit
+    target: Any  # None if there is none, with NaN for its logit
     z_y: float
     u_y: float  # transformed
     soft_targets: Any
     weight: Any
-    out: Any
 
 
 class RowSums(NamedTuple):
@@ -69,19 +61,25 @@ class Memory(NamedTuple):
 
     shifts: Any  # of each block
     copies: Copies
+    exps: Any  # for exponentials that are not stored where the derivatives go; may be None, as may kept
+    kept: Any  # for transformed logits
 
 
 @formula
-def memory_for(logits, options):
+def memory_for(logits, out, options):
+    """If `out` is not None, for derivatives that go there."""
     block = BLOCK * lanes_of(logits)
     shifts = empty_float64((n_classes_of(logits) + block - 1) // block * 2)
-    return Memory(shifts, copies_for(logits, options))
+    exps, kept = scratch_exps(logits, out), scratch_kept(out, n_classes_of(logits), options)
+    return Memory(shifts, copies_for(logits, options), exps, kept)
 
 
 @formula
 def in_memory(memory):
     """The addresses."""
-    return Memory(address(memory.shifts), copies_in_memory(memory.copies))
+    return Memory(
+        address(memory.shifts), copies_in_memory(memory.copies), address(memory.exps), address(memory.kept)
+    )
 
 
 @formula
@@ -90,21 +88,27 @@ def transformed_scalar(number, z, logit_scale, softcap):
     return float(reduce_max(transformed(broadcast(number, z), logit_scale, softcap)))
 
 
+@formula
+def _target_exp(target, row, start, shift):
+    """Of the target's class if it is before `start`, 0 otherwise."""
+    return 0.0 if target is None else where(target < start, shifted_exp(row.u_y, shift), 0.0)
+
+
 @inline
 def _under_new_shift(sums, row, start, old, shift, step, options):
     """One row's sums up to `start`, brought to another shift, and to a reference larger by `step`."""
     rescale = 1.0 if old == shift else ratio(old, shift)
-    exps = sums.others + (shifted_exp(row.u_y, old) if 0 <= row.target < start else 0.0)
+    exps = sums.others + _target_exp(row.target, row, start, old)
     tally = with_reference(sums.tally, step, exps, rescale, options.label_smoothing, options.entropy)
     return BlockSums(sums.others * rescale, tally)
 
 
 @inline
-def sum_exp(row, exps, kept, memory, options):
-    """The sums over one row.
+def sum_exp(row, exps, memory, before, options):
+    """The sums over one row, while the row before is finished, if it is not None.
 
     With `exps`, which may be the logits, every exponential is stored there, and the shift of each block
-    in the memory; with `kept`, every transformed logit is stored there.
+    in the memory; as is every transformed logit if there is memory for them.
     """
     z, n_classes = row.logits, row.n_classes
     block = BLOCK * lanes_of(z)
@@ -119,6 +123,7 @@ def sum_exp(row, exps, kept, memory, options):
         top = transformed_scalar(row_max, z, options.logit_scale, options.softcap)
         shift, reference = shift_for(top, z), reference_for(top, z)
         total = _under_new_shift(total, row, start, old, shift, reference - old_reference, options)
+        inner = finish_edges(before, start, options)
         put(memory.shifts, 2 * (start // block), shift.offset)
         put(memory.shifts, 2 * (start // block) + 1, shift.exponent)
         upcoming = stretch_after(memory.copies, start, row)
@@ -132,8 +137,9 @@ def sum_exp(row, exps, kept, memory, options):
             reference,
             row_max,
             exps,
-            kept,
-            memory.copies,
+            memory,
+            before,
+            inner,
             options,
         )
         logits = upcoming
@@ -141,27 +147,5 @@ def sum_exp(row, exps, kept, memory, options):
         total = BlockSums(total.others + reduce_sum(value_of(sums.others)), tally)
         if stop < n_classes:
             row_max = float(reduce_max(ahead))
+    finish_target(before, options)
     return RowSums(total.others, shift, top, total.tally)
-
-
-@inline
-def ratio_of_block(shifts, block, shift):
-    """What brings the exponentials of a block to the shift of the row."""
-    block_shift = Shift(shifts[2 * block], shifts[2 * block + 1])
-    return 1.0 if block_shift == shift else ratio(block_shift, shift)
-
-
-@inline
-def scale_row(exps, n_classes, factor, shifts, shift, out):
-    """out = exps·factor, after bringing each block from its own shift to that of the row."""
-    block, like = BLOCK * lanes_of(exps), wide(exps)
-    for start in range(0, n_classes, block):
-        stop = min(start + block, n_classes)
-        full = full_vectors_end(like, start, stop)
-        block_factor = factor * ratio_of_block(shifts, start // block, shift)
-        factor_parts = parts(block_factor, exps)
-        for j in range(start, full, lanes_of(like)):
-            store(out, j, scaled(load(exps, j, like), factor_parts))
-        if full < stop:
-            inside = first_lanes(stop - full, like)
-            store_masked(out, full, scaled(load_masked(exps, full, inside, 0.0), factor_parts), inside)

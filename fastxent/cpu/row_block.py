@@ -13,13 +13,11 @@ from ..simd import (
     empty_row,
     exp_or_zero,
     first_lanes,
-    fma,
     lanes_of,
     load,
     maximum,
     only_lane,
     prefetch,
-    prefetch_to_write,
     reduce_max,
     store,
     where,
@@ -28,14 +26,14 @@ from ..simd import (
 from .compile import formula, inline, or_none, specialised_formula
 from .derivatives import to_keep
 from .exact_sum import add, empty_sum
+from .finish import finish_inner
+from .masses import mass_at
 from .options import transformed_with_slope
+from .shape import BLOCK
 from .shift import less_offset
 from .strided import address
 from .tally import Tally, empty_tally, tallied, terms_of
-from .vectors import full_vectors_end, load_logits, store_inside, value_at
-
-BLOCK = 128
-"""Vectors in a block: 8 KiB of float32 or float64."""
+from .vectors import full_vectors_end, load_logits, store_inside
 
 AHEAD = 2 * BLOCK
 """Vectors from one that is read to one that is asked for: a block from where maxima are found already."""
@@ -145,44 +143,15 @@ def _near(copy, logits, start, stop, shift):
     return Stretch(copy, start)
 
 
-@formula
-def class_mass(t, w, n_classes, label_smoothing):
-    """m = w·((1 − label_smoothing)·t + label_smoothing/n_classes), with t = 0 for integer targets."""
-    return w * fma(t, 1.0 - label_smoothing, label_smoothing / n_classes)
-
-
-@formula
-def mass_at(row, j, inside, label_smoothing, z):
-    """m_j of a vector of classes, 0 where not inside."""
-    m = broadcast(0.0, z)
-    if label_smoothing is not None:
-        t = value_at(row.soft_targets, 0.0, j, inside, z)
-        w = value_at(row.weight, 1.0, j, inside, z)
-        m = class_mass(t, w, row.n_classes, label_smoothing)
-        if inside is not None:
-            m = where(inside, m, 0.0)
-    return m
-
-
-@formula
-def target_mass(w_y, n_classes, label_smoothing):
-    """m of an integer target's class, whose hard term is apart."""
-    m_y = 0.0 * w_y
-    if label_smoothing is not None:
-        m_y = w_y * (label_smoothing / n_classes)
-    return m_y
-
-
 @inline
-def _without_target(e, lane, z):
-    """The exponentials of a vector, 0 in the target's lane if that is in it."""
+def _zero_lane(lane, e, z):
     if 0 <= lane < lanes_of(z):
         e = where(only_lane(lane, z), 0.0, e)
     return e
 
 
 @formula
-def _exponentials(row, logits, near, j, inside, like, shift, reference, exps, kept, options):
+def _exponentials(row, logits, near, j, inside, like, shift, reference, exps, memory, options):
     """Those of a vector of classes, 0 for the target, stored if asked; and what it adds to the tally."""
     z = load_logits(logits.start, j - logits.origin, inside, like)
     u, slope = transformed_with_slope(z, options.logit_scale, options.softcap)
@@ -193,11 +162,11 @@ def _exponentials(row, logits, near, j, inside, like, shift, reference, exps, ke
     e = exp_or_zero(x, shift.exponent)
     if exps is not None:
         store_inside(exps, j, to_keep(e, slope, options.label_smoothing), inside)
-    if kept is not None:
-        store_inside(kept, j, u, inside)
+    if memory.kept is not None:
+        store_inside(memory.kept, j, u, inside)
     m = mass_at(row, j, inside, options.label_smoothing, like)
     terms = terms_of(z, row.z_y, u, e, m, reference, options.divergence)
-    return _without_target(e, row.target - j, like), terms
+    return e if row.target is None else _zero_lane(row.target - j, e, like), terms
 
 
 @formula
@@ -212,31 +181,35 @@ def _ask_ahead(row, j, like):
     prefetch(row.logits, far, like)
     if row.soft_targets is not None:
         prefetch(row.soft_targets, far, like)
-    if row.out is not None:
-        prefetch_to_write(row.out, far, like)
 
 
 @inline
-def sum_block(row, logits, upcoming, start, stop, shift, reference, row_max, exps, kept, copies, options):
+def sum_block(
+    row, logits, upcoming, start, stop, shift, reference, row_max, exps, memory, before, inner, options
+):
     """The lanes' sums over a block, and the largest logit up to the end of the next.
 
-    `logits` are this block's, `upcoming` where the next one's are, or are to be put.
+    `logits` are this block's, `upcoming` where the next one's are, or are to be put. On the way the inner
+    vectors of the same block of the row before are finished.
     """
     z, like = row.logits, wide(row.logits)
-    near = _near(copies.near, logits, start, stop, shift)
+    near = _near(memory.copies.near, logits, start, stop, shift)
     sums, ahead = BlockSums(empty_sum(z), empty_tally(z)), broadcast(row_max, like)
     step = step_after(start, row)
     full = full_vectors_end(like, start, stop)
     for j in range(start, full, lanes_of(like)):
+        finish_inner(before, inner, j, options)
         _ask_ahead(row, j, like)
         later = load(z, j + step, like)
         ahead = maximum(later, ahead)
-        if copies.converted is not None:
+        if memory.copies.converted is not None:
             store(upcoming.start, j + step - upcoming.origin, later)
-        e, terms = _exponentials(row, logits, near, j, None, like, shift, reference, exps, kept, options)
+        e, terms = _exponentials(row, logits, near, j, None, like, shift, reference, exps, memory, options)
         sums = _added(sums, e, terms, options)
     if full < stop:
         inside = first_lanes(stop - full, like)
-        e, terms = _exponentials(row, logits, near, full, inside, like, shift, reference, exps, kept, options)
+        e, terms = _exponentials(
+            row, logits, near, full, inside, like, shift, reference, exps, memory, options
+        )
         sums = _added(sums, e, terms, options)
     return sums, ahead

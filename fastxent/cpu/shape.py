@@ -1,9 +1,13 @@
 """Rows are counted over all axes of an array but the last, which is that of the classes.
 
-A chunk is the rows that one thread takes, and that share its working memory.
+A chunk is the rows that one thread takes, and that share its working memory; a block is the part of a row
+that stays in the first-level cache, and whose exponentials have one shift.
 """
 
 from .compile import formula
+
+BLOCK = 128
+"""Vectors in a block: 8 KiB of float32 or float64."""
 
 
 @formula

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from ..simd import (
     advance,
+    are_apart,
     arithmetic_type,
     elements_to_line,
     empty_bytes,
@@ -64,6 +65,11 @@ def is_strided(array):
 
 
 @formula
+def is_large(array):
+    return array.size * array.itemsize >= LARGE
+
+
+@formula
 def packed_row(array):
     """Memory for a packed row of the array; of no size if its rows need none."""
     if array is None:
@@ -82,7 +88,7 @@ def row_at(array, i, packed):
         n_classes_of(array),
         stride,
         is_strided(array),
-        array.size * array.itemsize >= LARGE,
+        is_large(array),
     )
 
 
@@ -99,30 +105,32 @@ class Streams(NamedTuple):
     """Which outputs that are written once and not read are stored past the caches, where vectors may be."""
 
     lead: int  # elements of the row before the first such vector
+    grad: bool
     hess: bool
     targets_grad: bool
 
 
 @formula
-def streams_of(hess, targets_grad):
-    """Two outputs take part only if their rows lie alike; none if it is small or a copy is to be written."""
-    if hess is targets_grad is None:
-        return None
-    return _streams(
-        -1 if hess is None else _lead_of(hess), -1 if targets_grad is None else _lead_of(targets_grad)
-    )
+def streams_of(logits, grad, hess, targets_grad):
+    """Rows take part if they lie alike in memory; none of a small array, a copy or the logits does."""
+    return _streams(_lead_of(grad, logits), _lead_of(hess, logits), _lead_of(targets_grad, logits))
 
 
 @inline
-def _streams(hess_lead, targets_grad_lead):
-    lead = max(0, targets_grad_lead if hess_lead < 0 else hess_lead)
-    return Streams(lead, hess_lead >= 0, targets_grad_lead == lead)
+def _streams(grad_lead, hess_lead, targets_grad_lead):
+    lead = max(0, grad_lead if grad_lead >= 0 else hess_lead if hess_lead >= 0 else targets_grad_lead)
+    return Streams(lead, grad_lead == lead, hess_lead == lead, targets_grad_lead == lead)
+
+
+@formula
+def _lead_of(row, logits):
+    return -1 if row is None else _lead(row, are_apart(row.start, logits.start))
 
 
 @inline
-def _lead_of(row):
+def _lead(row, is_apart):
     """Elements before the first whole line of the row's memory; −1 if it is not to be stored to."""
-    return -1 if row.is_strided or not row.is_large else elements_to_line(row.start)
+    return elements_to_line(row.start) if is_apart and row.is_large and not row.is_strided else -1
 
 
 @or_none
@@ -155,14 +163,27 @@ def scratch_kept(grad, size, options):
 
 
 @specialised_formula
-def scratch_exps(grad):
-    """Memory for the exponentials of a row, if its gradient is stored in fewer bits than they have."""
-    if grad is None or arithmetic_type(grad.dtype) == grad.dtype:
-        return lambda grad: None
-    return lambda grad: empty_row(n_classes_of(grad), grad)
+def scratch_exps(logits, grad):
+    """Memory for the exponentials of a row; of no size if they may go where its gradient will be."""
+    if grad is None:
+        return lambda logits, grad: None
+    if arithmetic_type(grad.dtype) != grad.dtype:
+        return lambda logits, grad: empty_row(n_classes_of(grad), grad)
+    return lambda logits, grad: empty_row(
+        n_classes_of(grad) * (is_large(grad) & are_apart(address(logits), address(grad))), grad
+    )
 
 
-@formula
-def exps_row(grad_row, scratch):
-    """Where the exponentials of a row go: where its gradient will be, if they fit."""
-    return grad_row if scratch is None else scratch
+@specialised_formula
+def exps_row(grad_row, scratch, past_caches):
+    """Where the exponentials of a row go: where its gradient will be, if they fit and are to stay near."""
+    if grad_row is None:
+        return lambda grad_row, scratch, past_caches: None
+    if scratch.dtype != grad_row.dtype:
+        return lambda grad_row, scratch, past_caches: scratch
+    return _scratch_or_grad_row
+
+
+@inline
+def _scratch_or_grad_row(grad_row, scratch, past_caches):
+    return scratch if past_caches else grad_row

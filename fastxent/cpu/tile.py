@@ -13,8 +13,8 @@ from .derivatives import (
     targets_gradient,
     to_keep,
 )
+from .masses import class_mass, target_mass
 from .options import transformed_with_slope
-from .row_block import class_mass, target_mass
 from .shift import Shift, shifted_exp
 from .tally import Tally, terms_of
 from .vectors import value_at

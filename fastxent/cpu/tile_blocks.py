@@ -29,8 +29,8 @@ from .compile import formula, inline, or_none
 from .derivatives import factors_for
 from .exact_sum import Sum, add, empty_sum, value_of
 from .options import transformed
-from .row_block import BLOCK, BlockSums
-from .shape import n_classes_of
+from .row_block import BlockSums
+from .shape import BLOCK, n_classes_of
 from .shift import Shift, ratio, shift_for, shifted_exp
 from .tally import (
     Tally,

@@ -1,6 +1,6 @@
 """Explicit SIMD for Numba: vectors as values in `@njit` code. Knows floats, not losses."""
 
-from .addresses import advance, pointer_as, row_offsets, row_pointer
+from .addresses import advance, are_apart, pointer_as, row_offsets, row_pointer
 from .allocation import empty_bytes, empty_float64, empty_row
 from .arithmetic import (
     all_true,
@@ -41,7 +41,7 @@ from .memory import (
     wide,
 )
 from .storage import arithmetic_type, bfloat16, float16, storage_type
-from .streaming import elements_to_line, fence, prefetch, prefetch_to_write, store_past_caches
+from .streaming import elements_to_line, fence, prefetch, store_past_caches
 from .transpose import load_four, store_four
 from .vector import Mask, Vector
 
@@ -51,6 +51,7 @@ __all__ = [
     "Vector",
     "advance",
     "all_true",
+    "are_apart",
     "arithmetic_type",
     "below_overflow",
     "bfloat16",
@@ -88,7 +89,6 @@ __all__ = [
     "polynomial",
     "power",
     "prefetch",
-    "prefetch_to_write",
     "put",
     "reduce_max",
     "reduce_sum",

@@ -65,6 +65,17 @@ def advance(typing_context, z, n_bytes):
 
 
 @intrinsic
+def are_apart(typing_context, p, q):
+    """Whether two pointers, maybe of different types, are to different places."""
+
+    def lower(context, builder, sig, args):
+        p, q = (builder.ptrtoint(address, ir.IntType(64)) for address in args)
+        return builder.icmp_unsigned("!=", p, q)
+
+    return signature(types.boolean, p, q), lower
+
+
+@intrinsic
 def pointer_as(typing_context, scratch, z):
     """The first byte of a scratch array as an address of elements like those that z points at or holds."""
     result = types.CPointer(z.dtype)

@@ -16,7 +16,7 @@ from .vector import vector_of
 LINE = 64
 """Bytes that come from memory at once."""
 
-_TO_READ, _TO_WRITE, _SECOND_LEVEL, _DATA = 0, 1, 2, 1
+_TO_READ, _SECOND_LEVEL, _DATA = 0, 2, 1
 """Arguments of LLVM's prefetch."""
 
 
@@ -47,8 +47,9 @@ def fence(typing_context):
     return signature(types.void), lower
 
 
-def _prefetch(p, i, z, access):
-    """The definition of an intrinsic: the lines of a vector like z's from p[i] on, asked for."""
+@intrinsic
+def prefetch(typing_context, p, i, z):
+    """Has what `load` would take from p[i] on its way into the caches; nothing if it is nobody's memory."""
     n_bytes = p.dtype.bitwidth * vector_of(z).lanes // 8
 
     def lower(context, builder, sig, args):
@@ -58,22 +59,10 @@ def _prefetch(p, i, z, access):
         first = element_address(context, builder, args[0], args[1], i, ir.IntType(8))
         for line in range(0, n_bytes, LINE):
             address = builder.gep(first, [ir.IntType(64)(line)])
-            builder.call(ask, [address, word(access), word(_SECOND_LEVEL), word(_DATA)])
+            builder.call(ask, [address, word(_TO_READ), word(_SECOND_LEVEL), word(_DATA)])
         return context.get_dummy_value()
 
     return signature(types.void, p, i, z), lower
-
-
-@intrinsic
-def prefetch(typing_context, p, i, z):
-    """Has what `load` would take from p[i] on its way into the caches; nothing if it is nobody's memory."""
-    return _prefetch(p, i, z, _TO_READ)
-
-
-@intrinsic
-def prefetch_to_write(typing_context, p, i, z):
-    """As `prefetch`, for what is going to be stored."""
-    return _prefetch(p, i, z, _TO_WRITE)
 
 
 @intrinsic

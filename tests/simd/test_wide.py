@@ -33,7 +33,6 @@ def fold(x, out):
 def ask(x, start):
     z = simd.pointer(x, 0)
     simd.prefetch(z, start, simd.wide(z))
-    simd.prefetch_to_write(z, start, simd.wide(z))
 
 
 @pytest.mark.parametrize("dtype", STORED)

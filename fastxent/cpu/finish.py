@@ -1,0 +1,181 @@
+"""The derivatives of a row, from its exponentials and its outcome.
+
+Summing a row keeps the processor busy, and storing its derivatives the memory. So a row is left unfinished
+until the next one is summed, and the loop that does that finishes it on the way: vector by vector, each
+before the next row's exponentials may take the place of its own. Rows of an array have equally many
+classes, and hence the same blocks.
+"""
+
+from typing import Any, NamedTuple
+
+from ..simd import (
+    first_lanes,
+    lanes_of,
+    put,
+    store,
+    store_masked,
+    store_past_caches,
+    wide,
+)
+from .compile import formula, inline, or_none
+from .derivatives import (
+    Factors,
+    factors_for,
+    gradient,
+    second_derivative,
+    target_gradient,
+    target_second_derivative,
+    targets_gradient,
+)
+from .masses import mass_at, target_mass
+from .outcome import Outcome
+from .shape import BLOCK
+from .shift import Shift, ratio
+from .strided import Streams
+from .vectors import full_vectors_end, load_inside, value_at
+
+
+class Derivatives(NamedTuple):
+    """Where those of a row go, as addresses, and how they are stored; the last two may be None."""
+
+    streams: Streams
+    grad: Any
+    hess: Any
+    targets_grad: Any
+
+
+class Unfinished(NamedTuple):
+    """A row whose outcome is known; it has no classes if there is none."""
+
+    row: Any
+    exps: Any  # under the shifts of their blocks
+    memory: Any
+    to: Derivatives
+    w_y: float
+    shift: Shift
+    top: float
+    outcome: Outcome
+    factor: float  # sample weight over divisor
+
+
+@formula
+def ratio_of_block(shifts, block, shift):
+    """What brings the exponentials of a block to the shift of the row."""
+    return _ratio(Shift(shifts[2 * block], shifts[2 * block + 1]), shift)
+
+
+@inline
+def _ratio(block_shift, shift):
+    return 1.0 if block_shift == shift else ratio(block_shift, shift)
+
+
+@inline
+def _store_once(p, j, vector, inside, past_caches):
+    if inside is None:
+        if past_caches:
+            store_past_caches(p, j, vector)
+        else:
+            store(p, j, vector)
+    else:
+        store_masked(p, j, vector, inside)
+
+
+@formula
+def _finish_vector(unfinished, factors, j, inside, like, options):
+    """The derivatives of one vector of classes."""
+    row, memory, to = unfinished.row, unfinished.memory, unfinished.to
+    e = load_inside(unfinished.exps, j, inside, like)
+    u = value_at(memory.kept, 0.0, j, inside, like)
+    m = mass_at(row, j, inside, options.label_smoothing, like)
+    w = value_at(row.weight, 1.0, j, inside, like)
+    g = gradient(e, u, m, factors, options.label_smoothing, options.logit_scale, options.softcap)
+    _store_once(to.grad, j, g, inside, to.streams.grad)
+    if to.hess is not None:
+        h = second_derivative(e, factors, options.z_loss, options.logit_scale)
+        _store_once(to.hess, j, h, inside, to.streams.hess)
+    if to.targets_grad is not None:
+        t = targets_gradient(unfinished.top - u, w, factors, options.label_smoothing)
+        _store_once(to.targets_grad, j, t, inside, to.streams.targets_grad)
+
+
+class Inner(NamedTuple):
+    """What remains of a block without its edges: full vectors, which may be stored past the caches."""
+
+    factors: Factors
+    lead: int  # classes of the block before them
+    end: int
+
+
+@or_none
+def finish_edges(unfinished, start, options):
+    """Finishes the block that starts there but for its inner vectors."""
+    row, exps = unfinished.row, unfinished.exps
+    like, block = wide(exps), BLOCK * lanes_of(exps)
+    stop = max(start, min(start + block, row.n_classes))
+    first = min(start + unfinished.to.streams.lead, stop)
+    end = full_vectors_end(like, first, stop)
+    block_ratio = ratio_of_block(unfinished.memory.shifts, start // block, unfinished.shift)
+    factors = factors_for(unfinished.outcome, unfinished.factor, block_ratio, exps)
+    for edge in range(2):
+        j, n = (start, first - start) if edge == 0 else (end, stop - end)
+        if n > 0:
+            _finish_vector(unfinished, factors, j, first_lanes(n, like), like, options)
+    return Inner(factors, first - start, end)
+
+
+@or_none
+def finish_inner(unfinished, inner, j, options):
+    """Finishes the inner vector that is as far from the first as class j is from the block's, if any."""
+    like = wide(unfinished.exps)
+    if j + inner.lead < inner.end:
+        _finish_vector(unfinished, inner.factors, j + inner.lead, None, like, options)
+
+
+@formula
+def finish_target(unfinished, options):
+    """The derivatives of an integer target's class, where p − 1 would have cancelled; after all others."""
+    if unfinished is not None and unfinished.row.target is not None:
+        _finish_target_of(unfinished.row, unfinished, options)
+
+
+@inline
+def _finish_target_of(row, unfinished, options):
+    if row.n_classes > 0:
+        _store_target(row, unfinished, options)
+
+
+@formula
+def _store_target(row, unfinished, options):
+    ls, logit_scale = options.label_smoothing, options.logit_scale
+    to, outcome, factor = unfinished.to, unfinished.outcome, unfinished.factor
+    m_y = target_mass(unfinished.w_y, row.n_classes, ls)
+    g = target_gradient(outcome, m_y, row.u_y, factor, ls, logit_scale, options.softcap)
+    put(to.grad, row.target, g)
+    if to.hess is not None:
+        put(to.hess, row.target, target_second_derivative(outcome, factor, options.z_loss, logit_scale))
+
+
+@formula
+def finish(unfinished, options):
+    """Finishes the row by itself; there is none then."""
+    if unfinished is None:
+        return None
+    _finish(unfinished, options)
+    return unfinished._replace(row=unfinished.row._replace(n_classes=0))
+
+
+@inline
+def _finish(unfinished, options):
+    exps = unfinished.exps
+    for start in range(0, unfinished.row.n_classes, BLOCK * lanes_of(exps)):
+        inner = finish_edges(unfinished, start, options)
+        for j in range(start, inner.end - inner.lead, lanes_of(wide(exps))):
+            finish_inner(unfinished, inner, j, options)
+    finish_target(unfinished, options)
+
+
+@formula
+def none_unfinished(row, exps, memory, to):
+    """What is before the first row, of the types that others have."""
+    nothing = Outcome(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    return Unfinished(row._replace(n_classes=0), exps, memory, to, 0.0, Shift(0.0, 0.0), 0.0, nothing, 0.0)
