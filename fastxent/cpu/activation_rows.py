@@ -32,7 +32,7 @@ from .strided import (
     Streams,
     address,
     exps_row,
-    packed_row,
+    packed_rows,
     put_or_none,
     row_at,
     streams_of,
@@ -58,27 +58,29 @@ def softmax_row(logits, out, before, memory):
     exps, row = exps_row(to.grad, memory.exps, to.streams.grad), plain_row(to_read(logits), logits.n_classes)
     sums = sum_exp(row, exps, memory, before, PLAIN)
     outcome = Outcome(0.0, 0.0, 0.0, probability_scale(sums.others), 1.0, 0.0, 0.0, 0.0, 0.0)
-    return Unfinished(row, exps, memory, to, 0.0, sums.shift, sums.top, outcome, 1.0)
+    return Unfinished(row, exps, memory.shifts, None, to, 0.0, sums.shift, sums.top, outcome, 1.0)
 
 
 @formula
 def none_before(logits, out, memory):
     to = Derivatives(Streams(0, False, False, False), address(out), None, None)
-    return none_unfinished(plain_row(address(logits), 0), exps_row(to.grad, memory.exps, False), memory, to)
+    return none_unfinished(
+        plain_row(address(logits), 0), exps_row(to.grad, memory.exps, False), memory.shifts, to
+    )
 
 
 @inline
 def softmax_chunk(logits, out, rows):
-    packed, packed_out = packed_row(logits), packed_row(out)
-    scratch = memory_for(logits, out, PLAIN)
+    packed, packed_out = packed_rows(logits, 1), packed_rows(out, 1)
+    scratch = memory_for(logits, out, 1, PLAIN)
     memory = in_memory(scratch)
     before = none_before(logits, out, memory)
     for i in range(rows[0], rows[1]):
-        place = row_at(out, i, packed_out)
-        before = softmax_row(row_at(logits, i, packed), place, before, memory)
+        place = row_at(out, i, packed_out, 0)
+        before = softmax_row(row_at(logits, i, packed, 0), place, before, memory)
         if i + 1 == rows[1] or place.is_strided:
             before = finish(before, PLAIN)
-            written(place)
+            written(place, place.n_classes)
     fence()
 
 
@@ -122,16 +124,16 @@ def log_softmax_row(logits, lse, i, out, memory):
     put_or_none(lse, i, row_lse)
     if out is not None:
         subtract_from_row(z, logits.n_classes, row_lse, to_write(out))
-        written(out)
+        written(out, out.n_classes)
 
 
 @inline
 def logsumexp_chunk(logits, lse, out, rows):
-    packed, packed_out = packed_row(logits), packed_row(out)
-    memory = memory_for(logits, None, PLAIN)
+    packed, packed_out = packed_rows(logits, 1), packed_rows(out, 1)
+    memory = memory_for(logits, None, 1, PLAIN)
     for i in range(rows[0], rows[1]):
         log_softmax_row(
-            row_at(logits, i, packed), address(lse), i, row_at(out, i, packed_out), in_memory(memory)
+            row_at(logits, i, packed, 0), address(lse), i, row_at(out, i, packed_out, 0), in_memory(memory)
         )
 
 
@@ -160,15 +162,15 @@ def softmax_grad_row(probs, grad, result):
     if full < n_classes:
         centred = minus(load_masked(grad, full, inside, 0.0), dot)
         store_masked(out, full, load_masked(p, full, inside, 0.0) * centred, inside)
-    written(result)
+    written(result, n_classes)
 
 
 @inline
 def softmax_grad_chunk(probs, grad, out, rows):
-    packed_probs, packed_grad, packed_out = packed_row(probs), packed_row(grad), packed_row(out)
+    packed_probs, packed_grad, packed_out = packed_rows(probs, 1), packed_rows(grad, 1), packed_rows(out, 1)
     for i in range(rows[0], rows[1]):
         softmax_grad_row(
-            row_at(probs, i, packed_probs), row_at(grad, i, packed_grad), row_at(out, i, packed_out)
+            row_at(probs, i, packed_probs, 0), row_at(grad, i, packed_grad, 0), row_at(out, i, packed_out, 0)
         )
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from ..simd import (
     first_lanes,
+    get,
     lanes_of,
     put,
     store,
@@ -29,8 +30,8 @@ from .derivatives import (
 )
 from .masses import mass_at, target_mass
 from .outcome import Outcome
-from .shape import BLOCK
-from .shift import Shift, ratio
+from .shape import block_length, end_of_block
+from .shift import Shift, ratio_of_scalars
 from .strided import Streams
 from .vectors import full_vectors_end, load_inside, value_at
 
@@ -49,7 +50,8 @@ class Unfinished(NamedTuple):
 
     row: Any
     exps: Any  # under the shifts of their blocks
-    memory: Any
+    shifts: Any
+    kept: Any  # transformed logits, or None
     to: Derivatives
     w_y: float
     shift: Shift
@@ -59,43 +61,43 @@ class Unfinished(NamedTuple):
 
 
 @formula
-def ratio_of_block(shifts, block, shift):
-    """What brings the exponentials of a block to the shift of the row."""
-    return _ratio(Shift(shifts[2 * block], shifts[2 * block + 1]), shift)
+def place_of_shift(start, z):
+    """Where that of the block from `start` on is among those of a row."""
+    return start // block_length(z) * 2
 
 
-@inline
-def _ratio(block_shift, shift):
-    return 1.0 if block_shift == shift else ratio(block_shift, shift)
-
-
-@inline
-def _store_once(p, j, vector, inside, past_caches):
+@formula
+def _store_inside(p, j, vector, inside, past_caches):
     if inside is None:
-        if past_caches:
-            store_past_caches(p, j, vector)
-        else:
-            store(p, j, vector)
+        _store_full(p, j, vector, past_caches)
     else:
         store_masked(p, j, vector, inside)
+
+
+@inline
+def _store_full(p, j, vector, past_caches):
+    if past_caches:
+        store_past_caches(p, j, vector)
+    else:
+        store(p, j, vector)
 
 
 @formula
 def _finish_vector(unfinished, factors, j, inside, like, options):
     """The derivatives of one vector of classes."""
-    row, memory, to = unfinished.row, unfinished.memory, unfinished.to
+    row, to = unfinished.row, unfinished.to
     e = load_inside(unfinished.exps, j, inside, like)
-    u = value_at(memory.kept, 0.0, j, inside, like)
+    u = value_at(unfinished.kept, 0.0, j, inside, like)
     m = mass_at(row, j, inside, options.label_smoothing, like)
     w = value_at(row.weight, 1.0, j, inside, like)
     g = gradient(e, u, m, factors, options.label_smoothing, options.logit_scale, options.softcap)
-    _store_once(to.grad, j, g, inside, to.streams.grad)
+    _store_inside(to.grad, j, g, inside, to.streams.grad)
     if to.hess is not None:
         h = second_derivative(e, factors, options.z_loss, options.logit_scale)
-        _store_once(to.hess, j, h, inside, to.streams.hess)
+        _store_inside(to.hess, j, h, inside, to.streams.hess)
     if to.targets_grad is not None:
         t = targets_gradient(unfinished.top - u, w, factors, options.label_smoothing)
-        _store_once(to.targets_grad, j, t, inside, to.streams.targets_grad)
+        _store_inside(to.targets_grad, j, t, inside, to.streams.targets_grad)
 
 
 class Inner(NamedTuple):
@@ -106,21 +108,25 @@ class Inner(NamedTuple):
     end: int
 
 
+@formula
+def _inner_of(unfinished, start, stop):
+    lead = min(unfinished.to.streams.lead, stop - start)
+    shifts, at = unfinished.shifts, place_of_shift(start, unfinished.exps)
+    block_ratio = ratio_of_scalars(Shift(get(shifts, at), get(shifts, at + 1)), unfinished.shift)
+    factors = factors_for(unfinished.outcome, unfinished.factor, block_ratio, unfinished.exps)
+    return Inner(factors, lead, full_vectors_end(wide(unfinished.exps), start + lead, stop))
+
+
 @or_none
 def finish_edges(unfinished, start, options):
     """Finishes the block that starts there but for its inner vectors."""
-    row, exps = unfinished.row, unfinished.exps
-    like, block = wide(exps), BLOCK * lanes_of(exps)
-    stop = max(start, min(start + block, row.n_classes))
-    first = min(start + unfinished.to.streams.lead, stop)
-    end = full_vectors_end(like, first, stop)
-    block_ratio = ratio_of_block(unfinished.memory.shifts, start // block, unfinished.shift)
-    factors = factors_for(unfinished.outcome, unfinished.factor, block_ratio, exps)
+    stop, like = end_of_block(start, unfinished.row.n_classes, unfinished.exps), wide(unfinished.exps)
+    inner = _inner_of(unfinished, start, stop)
     for edge in range(2):
-        j, n = (start, first - start) if edge == 0 else (end, stop - end)
+        j, n = (start, inner.lead) if edge == 0 else (inner.end, stop - inner.end)
         if n > 0:
-            _finish_vector(unfinished, factors, j, first_lanes(n, like), like, options)
-    return Inner(factors, first - start, end)
+            _finish_vector(unfinished, inner.factors, j, first_lanes(n, like), like, options)
+    return inner
 
 
 @or_none
@@ -166,16 +172,18 @@ def finish(unfinished, options):
 
 @inline
 def _finish(unfinished, options):
-    exps = unfinished.exps
-    for start in range(0, unfinished.row.n_classes, BLOCK * lanes_of(exps)):
+    z = unfinished.exps
+    for start in range(0, unfinished.row.n_classes, block_length(z)):
         inner = finish_edges(unfinished, start, options)
-        for j in range(start, inner.end - inner.lead, lanes_of(wide(exps))):
+        for j in range(start, inner.end - inner.lead, lanes_of(wide(z))):
             finish_inner(unfinished, inner, j, options)
     finish_target(unfinished, options)
 
 
 @formula
-def none_unfinished(row, exps, memory, to):
+def none_unfinished(row, exps, shifts, to):
     """What is before the first row, of the types that others have."""
     nothing = Outcome(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
-    return Unfinished(row._replace(n_classes=0), exps, memory, to, 0.0, Shift(0.0, 0.0), 0.0, nothing, 0.0)
+    return Unfinished(
+        row._replace(n_classes=0), exps, shifts, None, to, 0.0, Shift(0.0, 0.0), 0.0, nothing, 0.0
+    )

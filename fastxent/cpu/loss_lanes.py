@@ -20,7 +20,6 @@ from ..simd import (
     narrow,
     pointer,
     store,
-    store_masked,
     to_float,
     where,
     widen,
@@ -31,9 +30,10 @@ from .derivatives import factors_for
 from .exact_sum import add, empty_sum, value_of
 from .options import in_addresses, transformed
 from .outcome import outcome_of
+from .row_lanes import RowOutputs, row_lanes, set_row_lanes
 from .shape import n_classes_of, n_rows_of, rows_of_chunk
 from .shift import Shift, shift_for, shifted_exp
-from .strided import RowOutputs, address, scratch_kept
+from .strided import address, scratch_kept
 from .tally import empty_tally, in_float64, reference_for, tallied
 from .targets import survey
 from .tile import Tile, TileSums, derivatives_of, derivatives_of_targets, exponentials, weight_of_target
@@ -94,21 +94,6 @@ def _finish_tile(tile, targets, sums, outcome, grad, hess, targets_grad, row_fac
 
 
 @formula
-def _lanes(vector, otherwise, start, inside, z):
-    """Float64 in the lanes from `start`."""
-    values = widen(broadcast(otherwise, z))
-    if vector is not None:
-        values = load_masked(vector, start, inside, 0.0)
-    return values
-
-
-@formula
-def _set_lanes(vector, start, tile, x, otherwise):
-    if vector is not None:
-        store_masked(vector, start, where(tile.kept, x, otherwise), tile.inside)
-
-
-@formula
 def _kept(inside, y, targets, s, sample_weight, ignore_index):
     """Which lanes hold a row that is read."""
     kept = inside
@@ -135,10 +120,7 @@ def _loss_tile(tile, memory, targets, s, scale, options, start, to, grad, hess, 
         options.focal_gamma,
         options.z_loss,
     )
-    _set_lanes(to.loss, start, tile, s * outcome.loss, 0.0)
-    _set_lanes(to.lse, start, tile, outcome.lse, 0.0)
-    _set_lanes(to.entropy, start, tile, outcome.entropy, 0.0)
-    _set_lanes(to.rank, start, tile, sums.tally.above, tile.n_classes)
+    set_row_lanes(to, start, tile.inside, tile.kept, s, outcome, sums.tally.above, tile.n_classes)
     if grad is not None:
         if memory is None:
             _finish_tile(tile, targets, sums, outcome, grad, hess, targets_grad, s * scale, options)
@@ -168,7 +150,7 @@ def _loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, 
         z = pointer(exps, 0)
         inside = first_lanes(n_lanes, z)
         y = _targets(y_of, start, inside, ignore_index, z)
-        s = _lanes(s_of, 1.0, start, inside, z)
+        s = row_lanes(s_of, 1.0, start, inside, z)
         tile = Tile(
             n_classes,
             columns_at(logits, start, n_lanes, z),

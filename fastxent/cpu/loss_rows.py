@@ -5,22 +5,29 @@ from typing import Any, NamedTuple
 
 from numba import prange
 
-from ..simd import broadcast, empty_float64, fence, get, put, reduce_max, where, widen
+from ..simd import broadcast, empty_float64, fence, get, reduce_max, where, widen
 from .compile import formula, inline, kernel
-from .finish import Derivatives, Unfinished, finish, none_unfinished
+from .finish import Derivatives, Unfinished, finish
 from .options import in_addresses
-from .outcome import outcome_of
-from .row import Row, in_memory, memory_for, sum_exp, transformed_scalar
+from .row import Row, in_memory, memory_for, memory_of_row, sum_exp, transformed_scalar
+from .row_lanes import RowOutputs
 from .shape import n_classes_of, n_rows_of, rows_of_chunk
-from .shift import shifted_exp
+from .shift import Shift, shifted_exp
+from .slots import (
+    Summed,
+    empty_slots,
+    outcome_in,
+    put_nothing,
+    put_summed,
+    rows_at_once,
+    slots_in_memory,
+    solve,
+    summed_in,
+)
 from .strided import (
-    Place,
-    RowOutputs,
-    Streams,
     address,
     exps_row,
-    packed_row,
-    put_or_none,
+    packed_rows,
     row_at,
     set_to_zero,
     streams_of,
@@ -28,18 +35,34 @@ from .strided import (
     to_write,
     written,
 )
-from .targets import NO_CLASS, sample_weight_of, survey, target_of, weight_of
+from .targets import sample_weight_of, survey, target_of, weight_of
 from .total import mean_of
 
 
-class _Places(NamedTuple):
-    """Of one row in every array."""
+class _Arrays(NamedTuple):
+    """Those of the logits' shape, memory for packed rows of each, or the places of one row in each."""
 
-    logits: Place
+    logits: Any
     soft_targets: Any
     grad: Any
     hess: Any
     targets_grad: Any
+
+
+@formula
+def _packed(arrays, n):
+    memory = ()
+    for array in arrays:
+        memory += (packed_rows(array, n),)
+    return _Arrays(*memory)
+
+
+@formula
+def _places_at(arrays, i, packed, copy):
+    places = ()
+    for array, memory in zip(arrays, packed, strict=True):
+        places += (row_at(array, i, memory, copy),)
+    return _Arrays(*places)
 
 
 @formula
@@ -56,73 +79,77 @@ def _exps_at(to, memory):
 
 
 @formula
-def _written(places):
-    written(places.grad)
-    written(places.hess)
-    written(places.targets_grad)
-
-
-@formula
-def _class_or_none(targets, y):
-    return None if targets is None else y
-
-
-@formula
-def _none_unfinished(logits, soft_targets, targets, weight, grad, hess, targets_grad, memory):
-    if grad is None:
+def _unfinished_in(slots, slot, places, y, targets, memory, scale, options):
+    """The row that was summed and solved in this slot."""
+    to, z = _derivatives_at(places), places.logits.start
+    if to is None:
         return None
-    to = Derivatives(Streams(0, False, False, False), address(grad), address(hess), address(targets_grad))
-    row = Row(address(logits), 0, _class_or_none(targets, NO_CLASS), 0.0, 0.0, address(soft_targets), weight)
-    return none_unfinished(row, _exps_at(to, memory), memory, to)
+    summed = summed_in(slots, slot)
+    n_classes = places.logits.n_classes * (summed.sample_weight != 0.0)
+    y = None if targets is None else y
+    soft_targets = to_write(places.soft_targets)  # packed already
+    row = Row(z, n_classes, y, math.nan, summed.u_y, soft_targets, options.weight)
+    return Unfinished(
+        row,
+        _exps_at(to, memory),
+        memory.shifts,
+        memory.kept,
+        to,
+        summed.w_y,
+        Shift(summed.shift_offset, summed.shift_exponent),
+        summed.top,
+        outcome_in(slots, slot),
+        summed.sample_weight * scale,
+    )
 
 
 @formula
-def _loss_row(row, targets, to, before, memory, row_factor, options):
-    """The outcome of a row, how many logits are above the target's, and the row, its derivatives to come."""
-    exps = _exps_at(to, memory)
-    sums = sum_exp(row, exps, memory, before, options)
-    e_top = widen(reduce_max(shifted_exp(broadcast(sums.top, row.logits), sums.shift)))
+def _summed(row, s, targets, to, before, memory, options):
+    sums = sum_exp(row, _exps_at(to, memory), memory, before, options)
+    mass, mass_gap, entropy_gap, above = sums.tally
     w_y = weight_of(row.weight, targets, row.target)
-    outcome = outcome_of(
-        targets,
-        sums.others,
-        row.u_y,
-        w_y,
-        sums.top,
-        e_top,
-        sums.shift,
-        sums.tally,
-        options.label_smoothing,
-        options.focal_gamma,
-        options.z_loss,
-    )
     # Lanes beyond the row are above a NaN too.
-    above = where(row.z_y == row.z_y, sums.tally.above, float(row.n_classes))
-    unfinished = None
-    if to is not None:
-        unfinished = Unfinished(row, exps, memory, to, w_y, sums.shift, sums.top, outcome, row_factor)
-    return outcome, above, unfinished
+    above = where(row.z_y == row.z_y, above, float(row.n_classes))
+    offset, exponent = sums.shift
+    e_top = widen(reduce_max(shifted_exp(broadcast(sums.top, row.logits), sums.shift)))
+    return Summed(
+        s, sums.others, row.u_y, w_y, sums.top, e_top, offset, exponent, mass, mass_gap, entropy_gap, above
+    )
+
+
+@formula
+def _row_at(places, y, targets, options):
+    z, soft_targets = to_read(places.logits), to_read(places.soft_targets)
+    if targets is None:
+        y, z_y, u_y = None, math.nan, math.nan
+    else:
+        z_y = get(z, y)
+        u_y = transformed_scalar(z_y, z, options.logit_scale, options.softcap)
+    return Row(z, places.logits.n_classes, y, z_y, u_y, soft_targets, options.weight)
+
+
+@formula
+def _written(before, places):
+    """Puts the derivatives of the row before where they belong, if there is one."""
+    if before is not None:
+        for place in (places.grad, places.hess, places.targets_grad):
+            written(place, before.row.n_classes)
 
 
 @inline
-def _loss_of(places, before, y, s, targets, memory, scale, options):
-    """The row at these places, and the row before finished."""
-    z = to_read(places.logits)
-    z_y = get(z, y) if y >= 0 else math.nan
-    u_y = transformed_scalar(z_y, z, options.logit_scale, options.softcap)
-    soft_targets = to_read(places.soft_targets)
-    row = Row(z, places.logits.n_classes, _class_or_none(targets, y), z_y, u_y, soft_targets, options.weight)
-    return _loss_row(row, targets, _derivatives_at(places), before, memory, s * scale, options)
-
-
-@formula
-def _are_packed(places):
-    """Whether the next row takes the memory that the derivatives of this one are made in, or of."""
-    any_is = False
-    for place in (places.soft_targets, places.grad, places.hess, places.targets_grad):
-        if place is not None:
-            any_is = any_is | place.is_strided
-    return any_is
+def _step(is_row, is_kept, places, y, s, targets, before, places_before, slots, slot, memory, options):
+    """Sums a row if it is kept, and finishes the one that had its slot before."""
+    if is_kept:
+        row, to = _row_at(places, y, targets, options), _derivatives_at(places)
+        put_summed(slots, slot, _summed(row, s, targets, to, before, memory, options))
+    else:
+        finish(before, options)
+        put_nothing(slots, slot)
+        if is_row:
+            set_to_zero(places.grad)
+            set_to_zero(places.hess)
+            set_to_zero(places.targets_grad)
+    _written(before, places_before)
 
 
 @formula
@@ -132,49 +159,37 @@ def _end_streams(grad):
 
 
 @formula
-def _set_row(i, to, loss, lse, entropy, above):
-    put(to.loss, i, loss)
-    put_or_none(to.lse, i, lse)
-    put_or_none(to.entropy, i, entropy)
-    put_or_none(to.rank, i, above)
+def _clamped(i, rows):
+    """The nearest of the rows."""
+    return max(rows[0], min(i, rows[1] - 1))
 
 
 @inline
 def _loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, rows):
-    hess, targets_grad, soft_targets = options.hess, options.targets_grad, options.soft_targets
-    packed_logits, packed_soft_targets = packed_row(logits), packed_row(soft_targets)
-    packed_grad, packed_hess, packed_targets_grad = (
-        packed_row(grad),
-        packed_row(hess),
-        packed_row(targets_grad),
-    )
-    scratch = memory_for(logits, grad, options)
-    y_of, s_of = address(targets), address(options.sample_weight)
+    """Rows are taken a few at a time, and finished while the next few are summed."""
+    n_classes = n_classes_of(logits)
+    at_once = rows_at_once(n_classes)
+    arrays = _Arrays(logits, options.soft_targets, grad, options.hess, options.targets_grad)
+    packed, scratch = _packed(arrays, 2 * at_once), memory_for(logits, grad, at_once, options)
+    scratch_slots = empty_slots()
+    y_of, s_of, z = address(targets), address(options.sample_weight), address(logits)
     to = RowOutputs(address(loss), address(lse), address(options.entropy), address(options.rank))
-    addresses, memory = in_addresses(options), in_memory(scratch)
-    before = _none_unfinished(logits, soft_targets, y_of, addresses.weight, grad, hess, targets_grad, memory)
-    for i in range(rows[0], rows[1]):
-        y, s = target_of(y_of, i), sample_weight_of(s_of, i)
-        places = _Places(
-            row_at(logits, i, packed_logits),
-            row_at(soft_targets, i, packed_soft_targets),
-            row_at(grad, i, packed_grad),
-            row_at(hess, i, packed_hess),
-            row_at(targets_grad, i, packed_targets_grad),
-        )
-        is_kept = y != ignore_index and s != 0.0
-        if is_kept:
-            outcome, above, before = _loss_of(places, before, y, s, y_of, memory, scale, addresses)
-            _set_row(i, to, s * outcome.loss, outcome.lse, outcome.entropy, above)
-        else:
-            _set_row(i, to, 0.0, 0.0, 0.0, float(n_classes_of(logits)))
-            set_to_zero(places.grad)
-            set_to_zero(places.hess)
-            set_to_zero(places.targets_grad)
-        if i + 1 == rows[1] or _are_packed(places):
-            before = finish(before, addresses)
-            if is_kept:
-                _written(places)
+    addresses, all_memory, slots = in_addresses(options), in_memory(scratch), slots_in_memory(scratch_slots)
+    stop = rows[1] + at_once if rows[0] < rows[1] else rows[0]  # with one more time, to finish the last
+    for start in range(rows[0], stop, at_once):
+        for i in range(start, start + at_once):
+            slot, copy = i - start, (i - rows[0]) % (2 * at_once)
+            memory = memory_of_row(all_memory, slot, n_classes, z)
+            here, earlier = _clamped(i, rows), _clamped(i - at_once, rows)
+            places_before = _places_at(arrays, earlier, packed, (copy + at_once) % (2 * at_once))
+            y_before = target_of(y_of, earlier)
+            before = _unfinished_in(slots, slot, places_before, y_before, y_of, memory, scale, addresses)
+            places = _places_at(arrays, here, packed, copy)
+            y, s = target_of(y_of, here), sample_weight_of(s_of, here)
+            is_row = i < rows[1]
+            is_kept = is_row & (y != ignore_index) & (s != 0.0)
+            _step(is_row, is_kept, places, y, s, y_of, before, places_before, slots, slot, memory, addresses)
+        solve(slots, start, rows[1], y_of, n_classes, to, addresses)
     _end_streams(grad)
 
 

@@ -6,7 +6,7 @@ from ..simd import advance, broadcast, first_lanes, get, lanes_of, log, reduce_s
 from .compile import formula, inline, kernel
 from .options import zero_times_infinity_is_zero
 from .shape import n_classes_of, n_rows_of, rows_of_chunk
-from .strided import packed_row, row_at, to_read
+from .strided import packed_rows, row_at, to_read
 from .targets import sample_weight_of, survey, target_of
 from .total import mean_of
 from .vectors import full_vectors_end, load_inside
@@ -53,11 +53,11 @@ def _row_loss(probs, soft_targets, y, ignore_index, s):
 
 @inline
 def _log_loss_chunk(probs, targets, ignore_index, options, loss, rows):
-    packed, packed_targets = packed_row(probs), packed_row(options.soft_targets)
+    packed, packed_targets = packed_rows(probs, 1), packed_rows(options.soft_targets, 1)
     for i in range(rows[0], rows[1]):
         loss[i] = _row_loss(
-            row_at(probs, i, packed),
-            row_at(options.soft_targets, i, packed_targets),
+            row_at(probs, i, packed, 0),
+            row_at(options.soft_targets, i, packed_targets, 0),
             target_of(targets, i),
             ignore_index,
             sample_weight_of(options.sample_weight, i),

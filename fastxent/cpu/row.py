@@ -11,15 +11,15 @@ from typing import Any, NamedTuple
 from ..simd import (
     broadcast,
     empty_float64,
-    lanes_of,
     put,
     reduce_max,
     reduce_sum,
+    skip,
     where,
 )
 from .compile import formula, inline
 from .exact_sum import value_of
-from .finish import finish_edges, finish_target
+from .finish import finish_edges, finish_target, place_of_shift
 from .options import transformed
 from .row_block import (
     BlockSums,
@@ -31,8 +31,8 @@ from .row_block import (
     stretch_after,
     sum_block,
 )
-from .shape import BLOCK, n_classes_of
-from .shift import Shift, ratio, shift_for, shifted_exp
+from .shape import block_length, end_of_block, n_classes_of
+from .shift import Shift, ratio_of_scalars, shift_for, shifted_exp
 from .strided import address, scratch_exps, scratch_kept
 from .tally import Tally, plus_lanes, reference_for, with_reference
 
@@ -66,12 +66,25 @@ class Memory(NamedTuple):
 
 
 @formula
-def memory_for(logits, out, options):
-    """If `out` is not None, for derivatives that go there."""
-    block = BLOCK * lanes_of(logits)
-    shifts = empty_float64((n_classes_of(logits) + block - 1) // block * 2)
-    exps, kept = scratch_exps(logits, out), scratch_kept(out, n_classes_of(logits), options)
+def _n_blocks(n_classes, z):
+    return (n_classes + block_length(z) - 1) // block_length(z)
+
+
+@formula
+def memory_for(logits, out, n_rows, options):
+    """For so many unfinished rows; if `out` is not None, for derivatives that go there."""
+    n_classes = n_classes_of(logits)
+    shifts = empty_float64(n_rows * 2 * _n_blocks(n_classes, logits))
+    exps, kept = scratch_exps(logits, out, n_rows), scratch_kept(out, n_rows * n_classes, options)
     return Memory(shifts, copies_for(logits, options), exps, kept)
+
+
+@formula
+def memory_of_row(memory, slot, n_classes, z):
+    """What one of the rows has of it."""
+    exps = None if memory.exps is None else skip(memory.exps, slot * n_classes)
+    kept = None if memory.kept is None else skip(memory.kept, slot * n_classes)
+    return Memory(skip(memory.shifts, slot * 2 * _n_blocks(n_classes, z)), memory.copies, exps, kept)
 
 
 @formula
@@ -94,10 +107,10 @@ def _target_exp(target, row, start, shift):
     return 0.0 if target is None else where(target < start, shifted_exp(row.u_y, shift), 0.0)
 
 
-@inline
+@formula
 def _under_new_shift(sums, row, start, old, shift, step, options):
     """One row's sums up to `start`, brought to another shift, and to a reference larger by `step`."""
-    rescale = 1.0 if old == shift else ratio(old, shift)
+    rescale = ratio_of_scalars(old, shift)
     exps = sums.others + _target_exp(row.target, row, start, old)
     tally = with_reference(sums.tally, step, exps, rescale, options.label_smoothing, options.entropy)
     return BlockSums(sums.others * rescale, tally)
@@ -111,21 +124,21 @@ def sum_exp(row, exps, memory, before, options):
     in the memory; as is every transformed logit if there is memory for them.
     """
     z, n_classes = row.logits, row.n_classes
-    block = BLOCK * lanes_of(z)
-    logits = first_stretch(memory.copies, z, min(block, n_classes))
-    row_max = max_of(logits.start, min(block, n_classes))
+    stop = end_of_block(0, n_classes, z)
+    logits = first_stretch(memory.copies, z, stop)
+    row_max = max_of(logits.start, stop)
     top = transformed_scalar(row_max, z, options.logit_scale, options.softcap)
     shift, reference = shift_for(top, z), reference_for(top, z)
     total = BlockSums(0.0, Tally(0.0, 0.0, 0.0, 0.0))
-    for start in range(0, n_classes, block):
-        stop = min(start + block, n_classes)
+    for start in range(0, n_classes, block_length(z)):
+        stop = end_of_block(start, n_classes, z)
         old, old_reference = shift, reference
         top = transformed_scalar(row_max, z, options.logit_scale, options.softcap)
         shift, reference = shift_for(top, z), reference_for(top, z)
         total = _under_new_shift(total, row, start, old, shift, reference - old_reference, options)
         inner = finish_edges(before, start, options)
-        put(memory.shifts, 2 * (start // block), shift.offset)
-        put(memory.shifts, 2 * (start // block) + 1, shift.exponent)
+        put(memory.shifts, place_of_shift(start, z), shift.offset)
+        put(memory.shifts, place_of_shift(start, z) + 1, shift.exponent)
         upcoming = stretch_after(memory.copies, start, row)
         sums, ahead = sum_block(
             row,

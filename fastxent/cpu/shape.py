@@ -4,6 +4,7 @@ A chunk is the rows that one thread takes, and that share its working memory; a 
 that stays in the first-level cache, and whose exponentials have one shift.
 """
 
+from ..simd import lanes_of
 from .compile import formula
 
 BLOCK = 128
@@ -27,3 +28,15 @@ def n_classes_of(array):
 def rows_of_chunk(chunk, n_chunks, n_rows):
     """The first, and that after the last; of an index of prange, which is unsigned."""
     return int(chunk) * n_rows // n_chunks, (int(chunk) + 1) * n_rows // n_chunks
+
+
+@formula
+def block_length(z):
+    """In classes."""
+    return BLOCK * lanes_of(z)
+
+
+@formula
+def end_of_block(start, n_classes, z):
+    """That of the block which starts there; `start` if there are no classes left."""
+    return max(start, min(start + block_length(z), n_classes))

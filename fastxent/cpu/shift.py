@@ -27,7 +27,7 @@ from ..simd import (
     round_to_integer,
     where,
 )
-from .compile import formula, specialised_formula
+from .compile import formula, inline, specialised_formula
 
 LOG2_E = 1 / math.log(2)
 LN2_HIGH, LN2_LOW = 0.6931471805601177, -1.7239444525614835e-13
@@ -53,6 +53,12 @@ def shifted_exp(z, shift):
 def ratio(old, new):
     """What turns an exponential under the old shift into one under the new."""
     return exp_scaled(old.offset - new.offset, new.exponent - old.exponent)
+
+
+@inline
+def ratio_of_scalars(old, new):
+    """As `ratio`; most often the shifts are the same, and there is nothing to wait for."""
+    return 1.0 if old == new else ratio(old, new)
 
 
 class _Range(NamedTuple):

@@ -19,8 +19,10 @@ from ..simd import (
     pointer_as,
     put,
     row_pointer,
+    skip,
+    where,
 )
-from .compile import formula, inline, or_none, specialised_formula
+from .compile import formula, or_none, specialised_formula
 from .shape import n_classes_of
 
 
@@ -37,15 +39,6 @@ class Place(NamedTuple):
 
 LARGE = 1 << 22
 """Bytes from which an array is not expected to stay in the caches."""
-
-
-class RowOutputs(NamedTuple):
-    """Where to put one number a row, as addresses."""
-
-    loss: Any
-    lse: Any
-    entropy: Any
-    rank: Any
 
 
 @formula
@@ -70,21 +63,22 @@ def is_large(array):
 
 
 @formula
-def packed_row(array):
-    """Memory for a packed row of the array; of no size if its rows need none."""
+def packed_rows(array, n):
+    """Memory for n packed rows of the array; of no size if its rows need none."""
     if array is None:
         return None
-    return empty_bytes(n_classes_of(array) * array.itemsize * is_strided(array))
+    return empty_bytes(n * n_classes_of(array) * array.itemsize * is_strided(array))
 
 
 @formula
-def row_at(array, i, packed):
+def row_at(array, i, packed, copy):
+    """Row i, and which of the packed rows is to be its copy."""
     if array is None:
         return None
     stride = array.strides[array.ndim - 1]
     return Place(
         row_pointer(array, i),
-        pointer_as(packed, array),
+        skip(pointer_as(packed, array), copy * n_classes_of(array)),
         n_classes_of(array),
         stride,
         is_strided(array),
@@ -116,21 +110,19 @@ def streams_of(logits, grad, hess, targets_grad):
     return _streams(_lead_of(grad, logits), _lead_of(hess, logits), _lead_of(targets_grad, logits))
 
 
-@inline
+@formula
 def _streams(grad_lead, hess_lead, targets_grad_lead):
-    lead = max(0, grad_lead if grad_lead >= 0 else hess_lead if hess_lead >= 0 else targets_grad_lead)
+    lead = max(0, where(grad_lead >= 0, grad_lead, where(hess_lead >= 0, hess_lead, targets_grad_lead)))
     return Streams(lead, grad_lead == lead, hess_lead == lead, targets_grad_lead == lead)
 
 
 @formula
 def _lead_of(row, logits):
-    return -1 if row is None else _lead(row, are_apart(row.start, logits.start))
-
-
-@inline
-def _lead(row, is_apart):
     """Elements before the first whole line of the row's memory; −1 if it is not to be stored to."""
-    return elements_to_line(row.start) if is_apart and row.is_large and not row.is_strided else -1
+    if row is None:
+        return -1
+    lead = where(are_apart(row.start, logits.start), elements_to_line(row.start), -1)
+    return where(row.is_large, where(row.is_strided, -1, lead), -1)
 
 
 @or_none
@@ -140,10 +132,10 @@ def to_write(row):
 
 
 @or_none
-def written(row):
-    """Puts what is in the packed copy where it belongs."""
+def written(row, n_classes):
+    """Puts so many classes of the packed copy where they belong."""
     if row.is_strided:
-        for j in range(row.n_classes):
+        for j in range(n_classes):
             put(advance(row.start, j * row.stride), 0, get(row.packed, j))
 
 
@@ -163,14 +155,14 @@ def scratch_kept(grad, size, options):
 
 
 @specialised_formula
-def scratch_exps(logits, grad):
-    """Memory for the exponentials of a row; of no size if they may go where its gradient will be."""
+def scratch_exps(logits, grad, n):
+    """Memory for the exponentials of n rows; of no size if they may go where their gradients will be."""
     if grad is None:
-        return lambda logits, grad: None
+        return lambda logits, grad, n: None
     if arithmetic_type(grad.dtype) != grad.dtype:
-        return lambda logits, grad: empty_row(n_classes_of(grad), grad)
-    return lambda logits, grad: empty_row(
-        n_classes_of(grad) * (is_large(grad) & are_apart(address(logits), address(grad))), grad
+        return lambda logits, grad, n: empty_row(n * n_classes_of(grad), grad)
+    return lambda logits, grad, n: empty_row(
+        n * n_classes_of(grad) * (is_large(grad) & are_apart(address(logits), address(grad))), grad
     )
 
 
@@ -181,9 +173,4 @@ def exps_row(grad_row, scratch, past_caches):
         return lambda grad_row, scratch, past_caches: None
     if scratch.dtype != grad_row.dtype:
         return lambda grad_row, scratch, past_caches: scratch
-    return _scratch_or_grad_row
-
-
-@inline
-def _scratch_or_grad_row(grad_row, scratch, past_caches):
-    return scratch if past_caches else grad_row
+    return lambda grad_row, scratch, past_caches: where(past_caches, scratch, grad_row)

@@ -13,10 +13,8 @@ from ..simd import (
     broadcast,
     empty_float64,
     empty_row,
-    first_lanes,
     lanes_of,
     load,
-    load_masked,
     maximum,
     narrow,
     pointer,
@@ -43,6 +41,7 @@ from .tally import (
     with_reference,
 )
 from .tile import TileSums, derivatives_of, derivatives_of_targets, exponentials, weight_of_target
+from .vectors import load_float64
 
 
 class Memory(NamedTuple):
@@ -95,12 +94,6 @@ def in_memory(memory):
     )
 
 
-@formula
-def _load_wide(p, i, z):
-    """As many float64 as z has lanes."""
-    return load_masked(p, i, first_lanes(lanes_of(z), z), 0.0)
-
-
 @inline
 def _folded(folding, z):
     """The sum of the vectors there: the upper half added to the lower until one is left."""
@@ -108,9 +101,12 @@ def _folded(folding, z):
     while n > 1:
         n //= 2
         for i in range(n):
-            low, high = _load_wide(folding, i * lanes_of(z), z), _load_wide(folding, (i + n) * lanes_of(z), z)
+            low, high = (
+                load_float64(folding, i * lanes_of(z), z),
+                load_float64(folding, (i + n) * lanes_of(z), z),
+            )
             store(folding, i * lanes_of(z), low + high)
-    return _load_wide(folding, 0, z)
+    return load_float64(folding, 0, z)
 
 
 @inline
@@ -131,7 +127,7 @@ def _clear(memory, z):
 def _load_sums(memory, slot, z, label_smoothing, entropy, rank):
     mass, mass_gap, entropy_gap, above = empty_tally(z)
     if label_smoothing is not None:
-        mass, mass_gap = _load_wide(memory.mass, slot, z), _load_wide(memory.mass_gap, slot, z)
+        mass, mass_gap = load_float64(memory.mass, slot, z), load_float64(memory.mass_gap, slot, z)
     if entropy is not None:
         entropy_gap = Sum(load(memory.entropy_high, slot), load(memory.entropy_low, slot))
     if rank is not None:

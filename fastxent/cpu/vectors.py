@@ -2,7 +2,7 @@
 
 import math
 
-from ..simd import broadcast, lanes_of, load, load_masked, store, store_masked
+from ..simd import broadcast, first_lanes, lanes_of, load, load_masked, store, store_masked
 from .compile import formula
 
 
@@ -38,3 +38,9 @@ def value_at(p, otherwise, j, inside, z):
     if p is not None:
         value = load_inside(p, j, inside, z)
     return value
+
+
+@formula
+def load_float64(p, i, z):
+    """As many float64 as z has lanes."""
+    return load_masked(p, i, first_lanes(lanes_of(z), z), 0.0)

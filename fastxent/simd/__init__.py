@@ -1,6 +1,6 @@
 """Explicit SIMD for Numba: vectors as values in `@njit` code. Knows floats, not losses."""
 
-from .addresses import advance, are_apart, pointer_as, row_offsets, row_pointer
+from .addresses import advance, are_apart, pointer_as, row_offsets, row_pointer, skip
 from .allocation import empty_bytes, empty_float64, empty_row
 from .arithmetic import (
     all_true,
@@ -43,9 +43,10 @@ from .memory import (
 from .storage import arithmetic_type, bfloat16, float16, storage_type
 from .streaming import elements_to_line, fence, prefetch, store_past_caches
 from .transpose import load_four, store_four
-from .vector import Mask, Vector
+from .vector import VECTOR_BYTES, Mask, Vector
 
 __all__ = [
+    "VECTOR_BYTES",
     "WIDTH",
     "Mask",
     "Vector",
@@ -96,6 +97,7 @@ __all__ = [
     "row_offsets",
     "row_pointer",
     "scatter",
+    "skip",
     "soft_capped",
     "storage_type",
     "store",

@@ -65,6 +65,16 @@ def advance(typing_context, z, n_bytes):
 
 
 @intrinsic
+def skip(typing_context, p, n):
+    """The pointer p, n elements on."""
+
+    def lower(context, builder, sig, args):
+        return builder.gep(args[0], [context.cast(builder, args[1], n, _INDEX)])
+
+    return signature(p, p, n), lower
+
+
+@intrinsic
 def are_apart(typing_context, p, q):
     """Whether two pointers, maybe of different types, are to different places."""
 

@@ -67,8 +67,11 @@ def minimum(typing_context, x, y):
 
 @intrinsic
 def where(typing_context, condition, x, y):
-    """x where the condition holds, y elsewhere; for a condition that is a Mask or one boolean."""
-    common = common_type(x, y)
+    """x where the condition holds, y elsewhere; for a condition that is a Mask or one boolean.
+
+    With one boolean they may be two of any one type, integers and addresses among them.
+    """
+    common = x if x == y else common_type(x, y)
     if isinstance(condition, Mask) and not isinstance(common, Vector):
         return None
 

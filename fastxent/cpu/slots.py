@@ -1,0 +1,134 @@
+"""A few rows, summed one after the other and then solved side by side, one a lane.
+
+What is computed once a row is a long chain of operations: logarithms, divisions. For one row it takes
+about as long as the sums over 200 classes; for a vector of rows it takes no longer.
+"""
+
+from typing import Any, NamedTuple
+
+from ..simd import VECTOR_BYTES, broadcast, empty_float64, first_lanes, get, load, put, store
+from .compile import formula
+from .outcome import Outcome, outcome_of
+from .row_lanes import set_row_lanes
+from .shift import Shift
+from .strided import address
+from .tally import Tally
+
+
+class Summed(NamedTuple):
+    """What sums over a row give; all in float64."""
+
+    sample_weight: Any  # 0 if no row is there
+    others: Any
+    u_y: Any
+    w_y: Any
+    top: Any
+    e_top: Any
+    shift_offset: Any
+    shift_exponent: Any
+    mass: Any
+    mass_gap: Any
+    entropy_gap: Any
+    above: Any
+
+
+class Solved(NamedTuple):
+    """What derivatives need of its outcome."""
+
+    scale: Any
+    slope: Any
+    log_top: Any
+    p_y: Any
+    q: Any
+    target_grad: Any
+
+
+class Slots(NamedTuple):
+    """Each number of the rows, side by side: a lane is a slot."""
+
+    summed: Any
+    solved: Any
+
+
+SLOTS = VECTOR_BYTES // 8
+"""As many as a vector has lanes of float64."""
+
+
+@formula
+def rows_at_once(n_classes):
+    """As many as there are slots, and as stay near with those before them."""
+    return max(1, min(SLOTS, 8192 // max(1, n_classes)))
+
+
+@formula
+def empty_slots():
+    return Slots(empty_float64(len(Summed._fields) * SLOTS), empty_float64(len(Solved._fields) * SLOTS))
+
+
+@formula
+def slots_in_memory(slots):
+    """The addresses; no slot has a row yet. Whatever was there before might take long to compute with."""
+    p = address(slots.summed)
+    for field in range(len(Summed._fields)):
+        store(p, field * SLOTS, broadcast(0.0, p))
+    return Slots(p, address(slots.solved))
+
+
+@formula
+def put_summed(slots, slot, summed):
+    for field, value in enumerate(summed):
+        put(slots.summed, field * SLOTS + slot, value)
+
+
+@formula
+def put_nothing(slots, slot):
+    put(slots.summed, slot, 0.0)
+
+
+@formula
+def summed_in(slots, slot):
+    values = ()
+    for field in range(len(Summed._fields)):
+        values += (get(slots.summed, field * SLOTS + slot),)
+    return Summed(*values)
+
+
+@formula
+def outcome_in(slots, slot):
+    """As far as derivatives need it."""
+    values = ()
+    for field in range(len(Solved._fields)):
+        values += (get(slots.solved, field * SLOTS + slot),)
+    row = Solved(*values)
+    return Outcome(0.0, 0.0, 0.0, row.scale, row.slope, row.log_top, row.p_y, row.q, row.target_grad)
+
+
+@formula
+def solve(slots, start, stop, targets, n_classes, to, options):
+    """The outcomes of the rows from `start` to before `stop`, of those in the slots, from what was summed.
+
+    Results that are one a row are stored.
+    """
+    values = ()
+    for field in range(len(Summed._fields)):
+        values += (load(slots.summed, field * SLOTS),)
+    rows = Summed(*values)
+    outcome = outcome_of(
+        targets,
+        rows.others,
+        rows.u_y,
+        rows.w_y,
+        rows.top,
+        rows.e_top,
+        Shift(rows.shift_offset, rows.shift_exponent),
+        Tally(rows.mass, rows.mass_gap, rows.entropy_gap, rows.above),
+        options.label_smoothing,
+        options.focal_gamma,
+        options.z_loss,
+    )
+    kept = rows.sample_weight != 0.0
+    inside = first_lanes(min(stop - start, rows_at_once(n_classes)), slots.summed)
+    set_row_lanes(to, start, inside, kept, rows.sample_weight, outcome, rows.above, n_classes)
+    solved = outcome.scale, outcome.slope, outcome.log_top, outcome.p_y, outcome.q, outcome.target_grad
+    for field, value in enumerate(solved):
+        store(slots.solved, field * SLOTS, value)
