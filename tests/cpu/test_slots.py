@@ -7,7 +7,7 @@ import fastxent
 from fastxent.cpu.slots import SLOTS
 from tests.layouts import spaced
 from tests.measure import assert_same_bits
-from tests.mixes import MIXES, kept_rows, problem, solve
+from tests.mixes import MIXES, problem, solve
 
 PATTERNS = {
     "all read": lambda i: np.ones_like(i, bool),
