@@ -72,12 +72,11 @@ def none_before(logits, out, memory):
 @inline
 def softmax_chunk(logits, out, rows):
     packed, packed_out = packed_rows(logits, 1), packed_rows(out, 1)
-    scratch = memory_for(logits, out, 1, PLAIN)
-    memory = in_memory(scratch)
-    before = none_before(logits, out, memory)
+    memory = memory_for(logits, out, 1, PLAIN)
+    before = none_before(logits, out, in_memory(memory))
     for i in range(rows[0], rows[1]):
         place = row_at(out, i, packed_out, 0)
-        before = softmax_row(row_at(logits, i, packed, 0), place, before, memory)
+        before = softmax_row(row_at(logits, i, packed, 0), place, before, in_memory(memory))
         if i + 1 == rows[1] or place.is_strided:
             before = finish(before, PLAIN)
             written(place, place.n_classes)

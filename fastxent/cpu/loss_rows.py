@@ -166,20 +166,23 @@ def _clamped(i, rows):
 
 @inline
 def _loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, rows):
-    """Rows are taken a few at a time, and finished while the next few are summed."""
+    """Rows are taken a few at a time, and finished while the next few are summed.
+
+    Working memory lives until its last use here, so its addresses are taken where they are needed.
+    """
     n_classes = n_classes_of(logits)
     at_once = rows_at_once(n_classes)
     arrays = _Arrays(logits, options.soft_targets, grad, options.hess, options.targets_grad)
     packed, scratch = _packed(arrays, 2 * at_once), memory_for(logits, grad, at_once, options)
-    scratch_slots = empty_slots()
+    scratch_slots, addresses = empty_slots(), in_addresses(options)
     y_of, s_of, z = address(targets), address(options.sample_weight), address(logits)
     to = RowOutputs(address(loss), address(lse), address(options.entropy), address(options.rank))
-    addresses, all_memory, slots = in_addresses(options), in_memory(scratch), slots_in_memory(scratch_slots)
     stop = rows[1] + at_once if rows[0] < rows[1] else rows[0]  # with one more time, to finish the last
     for start in range(rows[0], stop, at_once):
+        slots = slots_in_memory(scratch_slots)
         for i in range(start, start + at_once):
             slot, copy = i - start, (i - rows[0]) % (2 * at_once)
-            memory = memory_of_row(all_memory, slot, n_classes, z)
+            memory = memory_of_row(in_memory(scratch), slot, n_classes, z)
             here, earlier = _clamped(i, rows), _clamped(i - at_once, rows)
             places_before = _places_at(arrays, earlier, packed, (copy + at_once) % (2 * at_once))
             y_before = target_of(y_of, earlier)

@@ -62,16 +62,18 @@ def rows_at_once(n_classes):
 
 @formula
 def empty_slots():
-    return Slots(empty_float64(len(Summed._fields) * SLOTS), empty_float64(len(Solved._fields) * SLOTS))
+    """Memory that nothing was summed into yet; whatever is there might take long to compute with."""
+    memory = Slots(empty_float64(len(Summed._fields) * SLOTS), empty_float64(len(Solved._fields) * SLOTS))
+    p = address(memory.summed)
+    for field in range(len(Summed._fields)):
+        store(p, field * SLOTS, broadcast(0.0, p))
+    return memory
 
 
 @formula
 def slots_in_memory(slots):
-    """The addresses; no slot has a row yet. Whatever was there before might take long to compute with."""
-    p = address(slots.summed)
-    for field in range(len(Summed._fields)):
-        store(p, field * SLOTS, broadcast(0.0, p))
-    return Slots(p, address(slots.solved))
+    """The addresses."""
+    return Slots(address(slots.summed), address(slots.solved))
 
 
 @formula
