@@ -170,7 +170,9 @@ def test_threads_change_no_bit():
             try:
                 loss = np.empty(len(probs))
                 variant = (parallel, targets is None)
-                total, _ = cpu.log_loss_rows(variant, probs, targets, -100, 1.0, options, loss)
+                total, _ = cpu.log_loss_rows(
+                    variant, 3 if parallel else 1, probs, targets, -100, 1.0, options, loss
+                )
             finally:
                 numba.set_num_threads(threads)
             results.append((total, loss))
