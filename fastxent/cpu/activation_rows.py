@@ -21,13 +21,13 @@ from ..simd import (
 )
 from .compile import formula, inline, kernel
 from .derivatives import parts
-from .finish import Derivatives, Unfinished, finish, none_unfinished
+from .finish import Derivatives, Unfinished, finish
 from .likelihood import likelihood, probability_scale
 from .options import PLAIN
 from .outcome import Outcome
 from .row import Row, in_memory, memory_for, sum_exp
 from .shape import n_rows_of, rows_of_chunk
-from .shift import shifted_exp
+from .shift import Shift, shifted_exp
 from .strided import (
     Streams,
     address,
@@ -49,24 +49,27 @@ def plain_row(z, n_classes):
 
 
 @formula
-def softmax_row(logits, out, before, memory):
-    """The row, its probabilities to come, and the row before finished.
+def unfinished_softmax(row, exps, memory, to, shift, top, scale):
+    """Softmax is the gradient of log-sum-exp, whose slope is 1."""
+    outcome = Outcome(0.0, 0.0, 0.0, scale, 1.0, 0.0, 0.0, 0.0, 0.0)
+    return Unfinished(row, exps, memory.shifts, None, to, 0.0, shift, top, outcome, 1.0)
 
-    Softmax is the gradient of log-sum-exp, whose slope is 1.
-    """
+
+@formula
+def softmax_row(logits, out, before, memory):
+    """The row, its probabilities to come, and the row before finished."""
     to = Derivatives(streams_of(logits, out, None, None), to_write(out), None, None)
     exps, row = exps_row(to.grad, memory.exps, to.streams.grad), plain_row(to_read(logits), logits.n_classes)
     sums = sum_exp(row, exps, memory, before, PLAIN)
-    outcome = Outcome(0.0, 0.0, 0.0, probability_scale(sums.others), 1.0, 0.0, 0.0, 0.0, 0.0)
-    return Unfinished(row, exps, memory.shifts, None, to, 0.0, sums.shift, sums.top, outcome, 1.0)
+    return unfinished_softmax(row, exps, memory, to, sums.shift, sums.top, probability_scale(sums.others))
 
 
 @formula
 def none_before(logits, out, memory):
+    """Before the first row: one of no classes, of the types that others have."""
     to = Derivatives(Streams(0, False, False, False), address(out), None, None)
-    return none_unfinished(
-        plain_row(address(logits), 0), exps_row(to.grad, memory.exps, False), memory.shifts, to
-    )
+    row, exps = plain_row(address(logits), 0), exps_row(to.grad, memory.exps, False)
+    return unfinished_softmax(row, exps, memory, to, Shift(0.0, 0.0), 0.0, 0.0)
 
 
 @inline

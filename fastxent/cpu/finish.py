@@ -1,8 +1,8 @@
 """The derivatives of a row, from its exponentials and its outcome.
 
 Summing a row keeps the processor busy, and storing its derivatives the memory. So a row is left unfinished
-until the next one is summed, and the loop that does that finishes it on the way: vector by vector, each
-before the next row's exponentials may take the place of its own. Rows of an array have equally many
+until a later one is summed, and the loop that does that finishes it on the way: vector by vector, each
+before the later row's exponentials may take the place of its own. Rows of an array have equally many
 classes, and hence the same blocks.
 """
 
@@ -178,12 +178,3 @@ def _finish(unfinished, options):
         for j in range(start, inner.end - inner.lead, lanes_of(wide(z))):
             finish_inner(unfinished, inner, j, options)
     finish_target(unfinished, options)
-
-
-@formula
-def none_unfinished(row, exps, shifts, to):
-    """What is before the first row, of the types that others have."""
-    nothing = Outcome(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
-    return Unfinished(
-        row._replace(n_classes=0), exps, shifts, None, to, 0.0, Shift(0.0, 0.0), 0.0, nothing, 0.0
-    )

@@ -44,9 +44,9 @@ def _is_on(array):
 
 @formula
 def in_addresses(options):
-    """As functions with branches take them: see `strided`."""
+    """As functions with branches take them (see `strided`), which are given the other arrays apart."""
     return Options(
-        _is_on(options.soft_targets),
+        None,
         _address(options.weight),
         None,
         options.label_smoothing,
@@ -56,8 +56,8 @@ def in_addresses(options):
         options.logit_scale,
         _is_on(options.rank),
         _is_on(options.entropy),
-        _is_on(options.hess),
-        _is_on(options.targets_grad),
+        None,
+        None,
         options.divergence,
     )
 

@@ -31,7 +31,7 @@ from .row_block import (
     stretch_after,
     sum_block,
 )
-from .shape import block_length, end_of_block, n_classes_of
+from .shape import block_length, end_of_block, n_classes_of, number_of_blocks
 from .shift import Shift, ratio_of_scalars, shift_for, shifted_exp
 from .strided import address, scratch_exps, scratch_kept
 from .tally import Tally, plus_lanes, reference_for, with_reference
@@ -66,15 +66,10 @@ class Memory(NamedTuple):
 
 
 @formula
-def _n_blocks(n_classes, z):
-    return (n_classes + block_length(z) - 1) // block_length(z)
-
-
-@formula
 def memory_for(logits, out, n_rows, options):
     """For so many unfinished rows; if `out` is not None, for derivatives that go there."""
     n_classes = n_classes_of(logits)
-    shifts = empty_float64(n_rows * 2 * _n_blocks(n_classes, logits))
+    shifts = empty_float64(n_rows * 2 * number_of_blocks(n_classes, logits))
     exps, kept = scratch_exps(logits, out, n_rows), scratch_kept(out, n_rows * n_classes, options)
     return Memory(shifts, copies_for(logits, options), exps, kept)
 
@@ -84,7 +79,7 @@ def memory_of_row(memory, slot, n_classes, z):
     """What one of the rows has of it."""
     exps = None if memory.exps is None else skip(memory.exps, slot * n_classes)
     kept = None if memory.kept is None else skip(memory.kept, slot * n_classes)
-    return Memory(skip(memory.shifts, slot * 2 * _n_blocks(n_classes, z)), memory.copies, exps, kept)
+    return Memory(skip(memory.shifts, slot * 2 * number_of_blocks(n_classes, z)), memory.copies, exps, kept)
 
 
 @formula

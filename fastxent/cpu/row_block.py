@@ -29,7 +29,7 @@ from .exact_sum import add, empty_sum
 from .finish import finish_inner
 from .masses import mass_at
 from .options import transformed_with_slope
-from .shape import BLOCK
+from .shape import BLOCK, block_length
 from .shift import less_offset
 from .strided import address
 from .tally import Tally, empty_tally, tallied, terms_of
@@ -69,7 +69,7 @@ def copies_for(logits, options):
 @specialised_formula
 def _near_memory(logit_scale, softcap, logits):
     if logit_scale is softcap is None:
-        return lambda logit_scale, softcap, logits: empty_row(BLOCK * lanes_of(logits), logits)
+        return lambda logit_scale, softcap, logits: empty_row(block_length(logits), logits)
     return lambda logit_scale, softcap, logits: None
 
 
@@ -77,7 +77,7 @@ def _near_memory(logit_scale, softcap, logits):
 def _converted_memory(logits):
     if arithmetic_type(logits.dtype) == logits.dtype:
         return lambda logits: None
-    return lambda logits: empty_row(2 * BLOCK * lanes_of(logits), logits)
+    return lambda logits: empty_row(2 * block_length(logits), logits)
 
 
 @formula
@@ -107,7 +107,7 @@ def step_after(start, row):
 
     Near the end of the row the next block is one that ends there: a maximum does not mind.
     """
-    block = BLOCK * lanes_of(row.logits)
+    block = block_length(row.logits)
     return max(0, min(start + block, row.n_classes - block)) - start
 
 
@@ -116,7 +116,7 @@ def stretch_after(copies, start, row):
     """Where the logits of the block after the one that starts there are, or go."""
     if copies.converted is None:
         return Stretch(row.logits, 0)
-    block = BLOCK * lanes_of(row.logits)
+    block = block_length(row.logits)
     other_half = block - start % (2 * block)
     return Stretch(copies.converted, start + step_after(start, row) - other_half)
 
@@ -145,6 +145,7 @@ def _near(copy, logits, start, stop, shift):
 
 @inline
 def _zero_lane(lane, e, z):
+    """The exponentials of a vector, 0 in the target's lane if that is in it."""
     if 0 <= lane < lanes_of(z):
         e = where(only_lane(lane, z), 0.0, e)
     return e

@@ -37,6 +37,11 @@ def block_length(z):
 
 
 @formula
+def number_of_blocks(n_classes, z):
+    return (n_classes + block_length(z) - 1) // block_length(z)
+
+
+@formula
 def end_of_block(start, n_classes, z):
     """That of the block which starts there; `start` if there are no classes left."""
     return max(start, min(start + block_length(z), n_classes))

@@ -32,22 +32,11 @@ class Summed(NamedTuple):
     above: Any
 
 
-class Solved(NamedTuple):
-    """What derivatives need of its outcome."""
-
-    scale: Any
-    slope: Any
-    log_top: Any
-    p_y: Any
-    q: Any
-    target_grad: Any
-
-
 class Slots(NamedTuple):
     """Each number of the rows, side by side: a lane is a slot."""
 
     summed: Any
-    solved: Any
+    outcome: Any
 
 
 SLOTS = VECTOR_BYTES // 8
@@ -63,7 +52,7 @@ def rows_at_once(n_classes):
 @formula
 def empty_slots():
     """Memory that nothing was summed into yet; whatever is there might take long to compute with."""
-    memory = Slots(empty_float64(len(Summed._fields) * SLOTS), empty_float64(len(Solved._fields) * SLOTS))
+    memory = Slots(empty_float64(len(Summed._fields) * SLOTS), empty_float64(len(Outcome._fields) * SLOTS))
     p = address(memory.summed)
     for field in range(len(Summed._fields)):
         store(p, field * SLOTS, broadcast(0.0, p))
@@ -73,7 +62,7 @@ def empty_slots():
 @formula
 def slots_in_memory(slots):
     """The addresses."""
-    return Slots(address(slots.summed), address(slots.solved))
+    return Slots(address(slots.summed), address(slots.outcome))
 
 
 @formula
@@ -97,12 +86,10 @@ def summed_in(slots, slot):
 
 @formula
 def outcome_in(slots, slot):
-    """As far as derivatives need it."""
     values = ()
-    for field in range(len(Solved._fields)):
-        values += (get(slots.solved, field * SLOTS + slot),)
-    row = Solved(*values)
-    return Outcome(0.0, 0.0, 0.0, row.scale, row.slope, row.log_top, row.p_y, row.q, row.target_grad)
+    for field in range(len(Outcome._fields)):
+        values += (get(slots.outcome, field * SLOTS + slot),)
+    return Outcome(*values)
 
 
 @formula
@@ -131,6 +118,5 @@ def solve(slots, start, stop, targets, n_classes, to, options):
     kept = rows.sample_weight != 0.0
     inside = first_lanes(min(stop - start, rows_at_once(n_classes)), slots.summed)
     set_row_lanes(to, start, inside, kept, rows.sample_weight, outcome, rows.above, n_classes)
-    solved = outcome.scale, outcome.slope, outcome.log_top, outcome.p_y, outcome.q, outcome.target_grad
-    for field, value in enumerate(solved):
-        store(slots.solved, field * SLOTS, value)
+    for field, value in enumerate(outcome):
+        store(slots.outcome, field * SLOTS, value)

@@ -107,13 +107,9 @@ class Streams(NamedTuple):
 @formula
 def streams_of(logits, grad, hess, targets_grad):
     """Rows take part if they lie alike in memory; none of a small array, a copy or the logits does."""
-    return _streams(_lead_of(grad, logits), _lead_of(hess, logits), _lead_of(targets_grad, logits))
-
-
-@formula
-def _streams(grad_lead, hess_lead, targets_grad_lead):
-    lead = max(0, where(grad_lead >= 0, grad_lead, where(hess_lead >= 0, hess_lead, targets_grad_lead)))
-    return Streams(lead, grad_lead == lead, hess_lead == lead, targets_grad_lead == lead)
+    leads = _lead_of(grad, logits), _lead_of(hess, logits), _lead_of(targets_grad, logits)
+    lead = max(0, where(leads[0] >= 0, leads[0], where(leads[1] >= 0, leads[1], leads[2])))
+    return Streams(lead, leads[0] == lead, leads[1] == lead, leads[2] == lead)
 
 
 @formula
@@ -169,8 +165,6 @@ def scratch_exps(logits, grad, n):
 @specialised_formula
 def exps_row(grad_row, scratch, past_caches):
     """Where the exponentials of a row go: where its gradient will be, if they fit and are to stay near."""
-    if grad_row is None:
-        return lambda grad_row, scratch, past_caches: None
     if scratch.dtype != grad_row.dtype:
         return lambda grad_row, scratch, past_caches: scratch
     return lambda grad_row, scratch, past_caches: where(past_caches, scratch, grad_row)

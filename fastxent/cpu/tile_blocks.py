@@ -28,7 +28,7 @@ from .derivatives import factors_for
 from .exact_sum import Sum, add, empty_sum, value_of
 from .options import transformed
 from .row_block import BlockSums
-from .shape import BLOCK, n_classes_of
+from .shape import BLOCK, block_length, end_of_block, n_classes_of, number_of_blocks
 from .shift import Shift, ratio, shift_for, shifted_exp
 from .tally import (
     Tally,
@@ -61,10 +61,9 @@ class Memory(NamedTuple):
 @or_none
 def memory_for(in_blocks, logits):
     lanes = lanes_of(logits)
-    block = BLOCK * lanes
     slots = lanes * lanes
     return Memory(
-        empty_row(lanes * ((n_classes_of(logits) + block - 1) // block), logits),
+        empty_row(lanes * number_of_blocks(n_classes_of(logits), logits), logits),
         empty_row(slots, logits),
         empty_row(slots, logits),
         empty_row(slots, logits),
@@ -191,16 +190,15 @@ def _load_blocks(tile, memory, targets, weight):
     Gives the targets' logits and weights.
     """
     z, lanes = tile.exps, lanes_of(tile.exps)
-    block = BLOCK * lanes
     row_max, z_y, w_y = broadcast(-math.inf, z), broadcast(0.0, z), widen(broadcast(1.0, z))
-    for start in range(0, tile.n_classes, block):
-        for j in range(start, min(start + block, tile.n_classes)):
+    for start in range(0, tile.n_classes, block_length(z)):
+        for j in range(start, end_of_block(start, tile.n_classes, z)):
             column = read(tile.logits, j, tile.kept, z)
             store(z, j * lanes, column)
             row_max = maximum(column, row_max)
             z_y = where(tile.y == j, column, z_y)
             w_y = weight_of_target(tile.y == j, j, w_y, targets, weight)
-        store(memory.tops, start // block * lanes, row_max)
+        store(memory.tops, start // BLOCK, row_max)
     return z_y, w_y
 
 
@@ -241,14 +239,13 @@ def _sum_block(tile, memory, start, stop, z_y, shift, reference, targets, option
 def sum_blocks(memory, tile, targets, options):
     """The sums over every row; the exponentials stay in the tile, each block under its own shift."""
     z = tile.exps
-    block = BLOCK * lanes_of(z)
     z_y, w_y = _load_blocks(tile, memory, targets, options.weight)
     u_y = widen(transformed(z_y, options.logit_scale, options.softcap))
     top = widen(_top_of(memory, 0, z, options))
     shift, reference = shift_for(top, z), reference_for(top, z)
     nothing = widen(broadcast(0.0, z))
     others, tally = nothing, Tally(nothing, nothing, nothing, nothing)
-    for start in range(0, tile.n_classes, block):
+    for start in range(0, tile.n_classes, block_length(z)):
         old, old_reference = shift, reference
         top = widen(_top_of(memory, start, z, options))
         shift, reference = shift_for(top, z), reference_for(top, z)
@@ -258,7 +255,7 @@ def sum_blocks(memory, tile, targets, options):
             exps = others + where(tile.y < start, shifted_exp(u_y, old), 0.0)
         step = reference - old_reference
         tally = with_reference(tally, step, exps, rescale, options.label_smoothing, options.entropy)
-        stop = min(start + block, tile.n_classes)
+        stop = end_of_block(start, tile.n_classes, z)
         _sum_block(
             tile,
             memory,
@@ -281,12 +278,11 @@ def sum_blocks(memory, tile, targets, options):
 def finish_blocks(tile, memory, targets, sums, outcome, grad, hess, targets_grad, row_factor, options):
     """The derivatives, from the exponentials."""
     z = tile.exps
-    block = BLOCK * lanes_of(z)
     of_targets = derivatives_of_targets(tile, sums, outcome, row_factor, options)
-    for start in range(0, tile.n_classes, block):
+    for start in range(0, tile.n_classes, block_length(z)):
         shift = shift_for(widen(_top_of(memory, start, z, options)), z)
         factors = factors_for(outcome, row_factor, ratio(shift, sums.shift), z)
-        for j in range(start, min(start + block, tile.n_classes)):
+        for j in range(start, end_of_block(start, tile.n_classes, z)):
             g = derivatives_of(
                 tile, j, tile.y == j, targets, sums.top, factors, of_targets, hess, targets_grad, options
             )
