@@ -221,3 +221,12 @@ def test_all_true_wants_every_lane(dtype):
         x[:] = 0
         x[lane] = 1
         assert not all_below(x, 1.0)
+
+
+@njit
+def chosen_integer(condition):
+    return simd.where(condition, 2**60 + 1, 5)
+
+
+def test_where_keeps_every_digit_of_integers():
+    assert (chosen_integer(True), chosen_integer(False)) == (2**60 + 1, 5)
