@@ -12,6 +12,7 @@ LOG_ULP = 1  # what log promises
 LOG1P_ULP = 2  # what log1p promises: log's error and that of the correction it adds
 SLOPE_EPS = 4  # 1 − tanh², absolute: twice the error of a tanh near 1, and its rounding
 TANH_ULP = 2  # what tanh promises; measured 1.87 for float32, of all of them, and 1.76 for float64
+SOFT_CAPPED_ULP = 3  # TANH_ULP, and what rounding x/cap adds; measured 2.7
 HORNER_ULP = 1  # a term: every fma rounds once, and with coefficients of one sign nothing cancels
 
 # exp and the total of exps are off by up to 0.9 ULP, which may be 1.8 of the quotient, and that is rounded;

@@ -50,11 +50,9 @@ def factors_for(outcome, row_factor, ratio, z):
 
 
 @formula
-def to_keep(e, slope, label_smoothing):
+def to_keep(e, u, label_smoothing, softcap):
     """An exponential as `gradient` takes it: where no mass is to be subtracted, softcap's slope is in it."""
-    if label_smoothing is None and slope is not None:
-        e = e * slope
-    return e
+    return with_slope(e, u, softcap) if label_smoothing is None else e
 
 
 @formula

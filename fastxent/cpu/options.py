@@ -62,24 +62,11 @@ def in_addresses(options):
     )
 
 
-class Transformed(NamedTuple):
-    logit: Any
-    slope: Any  # of softcap, by what it is given; None without it
-
-
-@formula
-def transformed_with_slope(z, logit_scale, softcap):
-    """u = softcap·tanh(logit_scale·z/softcap); of a vector or one float64."""
-    u = z if logit_scale is None else z * logit_scale
-    if softcap is None:
-        return Transformed(u, None)
-    capped = soft_capped(u, softcap)  # a masked class stays masked
-    return Transformed(capped.value, capped.slope)
-
-
 @formula
 def transformed(z, logit_scale, softcap):
-    return transformed_with_slope(z, logit_scale, softcap).logit
+    """u = softcap·tanh(logit_scale·z/softcap); of a vector or one float64. A masked class stays masked."""
+    u = z if logit_scale is None else z * logit_scale
+    return u if softcap is None else soft_capped(u, softcap)
 
 
 @formula

@@ -120,8 +120,7 @@ def sum_exp(row, exps, memory, before, options):
     """
     z, n_classes = row.logits, row.n_classes
     stop = end_of_block(0, n_classes, z)
-    logits = first_stretch(memory.copies, z, stop)
-    row_max = max_of(logits.start, stop)
+    logits, row_max = first_stretch(memory.copies, z, stop, options), max_of(z, stop)
     top = transformed_scalar(row_max, z, options.logit_scale, options.softcap)
     shift, reference = shift_for(top, z), reference_for(top, z)
     total = BlockSums(0.0, Tally(0.0, 0.0, 0.0, 0.0))

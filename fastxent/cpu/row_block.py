@@ -1,7 +1,8 @@
 """A block of one row: its exponentials and their sums, and the largest logit of the block after it.
 
-Classes are taken a wide vector at a time. Logits of fewer bits than they are computed in are converted
-once, when their block is the next: the copy is read when it is their turn.
+Classes are taken a wide vector at a time. Logits of fewer bits than they are computed in are converted, and
+those that options transform are transformed, once, when their block is the next: the copy is read when it
+is their turn, and what depends on it need not wait.
 """
 
 import math
@@ -23,12 +24,12 @@ from ..simd import (
     where,
     wide,
 )
-from .compile import formula, inline, or_none, specialised_formula
+from .compile import formula, inline, specialised_formula
 from .derivatives import to_keep
 from .exact_sum import add, empty_sum
 from .finish import finish_inner
 from .masses import mass_at
-from .options import transformed_with_slope
+from .options import transformed
 from .shape import BLOCK, block_length
 from .shift import less_offset
 from .strided import address
@@ -42,8 +43,8 @@ AHEAD = 2 * BLOCK
 class Copies(NamedTuple):
     """Working memory for logits of a block, or None."""
 
-    near: Any  # less their offset; not needed where that is subtracted in registers
-    converted: Any  # those of this block and of the next; not needed if nothing is to be converted
+    near: Any  # less their offset
+    computed: Any  # those of this block and of the next as they are computed with, if that is not as given
 
 
 class Stretch(NamedTuple):
@@ -61,44 +62,39 @@ class BlockSums(NamedTuple):
 @formula
 def copies_for(logits, options):
     return Copies(
-        _near_memory(options.logit_scale, options.softcap, logits),
-        _converted_memory(logits),
+        empty_row(block_length(logits), logits),
+        _memory_for_computed(logits, options.logit_scale, options.softcap),
     )
 
 
 @specialised_formula
-def _near_memory(logit_scale, softcap, logits):
-    if logit_scale is softcap is None:
-        return lambda logit_scale, softcap, logits: empty_row(block_length(logits), logits)
-    return lambda logit_scale, softcap, logits: None
-
-
-@specialised_formula
-def _converted_memory(logits):
-    if arithmetic_type(logits.dtype) == logits.dtype:
-        return lambda logits: None
-    return lambda logits: empty_row(2 * block_length(logits), logits)
+def _memory_for_computed(logits, logit_scale, softcap):
+    if logit_scale is softcap is None and arithmetic_type(logits.dtype) == logits.dtype:
+        return lambda logits, logit_scale, softcap: None
+    return lambda logits, logit_scale, softcap: empty_row(2 * block_length(logits), logits)
 
 
 @formula
 def copies_in_memory(copies):
     """The addresses."""
-    return Copies(address(copies.near), address(copies.converted))
+    return Copies(address(copies.near), address(copies.computed))
 
 
 @inline
-def _convert(copy, z, stop):
-    for j in range(0, stop, lanes_of(z)):
-        store(copy, j, load_logits(z, j, first_lanes(stop - j, z), z))
+def _compute(copy, z, stop, logit_scale, softcap):
+    like = wide(z)
+    for j in range(0, stop, lanes_of(like)):
+        later = load_logits(z, j, first_lanes(stop - j, like), like)
+        store(copy, j, transformed(later, logit_scale, softcap))
 
 
 @formula
-def first_stretch(copies, z, stop):
+def first_stretch(copies, z, stop, options):
     """The logits up to `stop`, as they are computed with."""
-    if copies.converted is None:
+    if copies.computed is None:
         return Stretch(z, 0)
-    _convert(copies.converted, z, stop)
-    return Stretch(copies.converted, 0)
+    _compute(copies.computed, z, stop, options.logit_scale, options.softcap)
+    return Stretch(copies.computed, 0)
 
 
 @formula
@@ -114,11 +110,18 @@ def step_after(start, row):
 @formula
 def stretch_after(copies, start, row):
     """Where the logits of the block after the one that starts there are, or go."""
-    if copies.converted is None:
+    if copies.computed is None:
         return Stretch(row.logits, 0)
     block = block_length(row.logits)
     other_half = block - start % (2 * block)
-    return Stretch(copies.converted, start + step_after(start, row) - other_half)
+    return Stretch(copies.computed, start + step_after(start, row) - other_half)
+
+
+@inline
+def _compute_later(upcoming, j, step, later, logit_scale, softcap):
+    """Puts the logits a step from class j where the next block's go, if there is one."""
+    if step > 0:
+        store(upcoming.start, j + step - upcoming.origin, transformed(later, logit_scale, softcap))
 
 
 @inline
@@ -132,7 +135,7 @@ def max_of(z, stop):
     return float(reduce_max(top))
 
 
-@or_none
+@inline
 def _near(copy, logits, start, stop, shift):
     """The logits less their offset, which is 0 unless they are large or +inf."""
     if shift.offset == 0.0:
@@ -154,15 +157,11 @@ def _zero_lane(lane, e, z):
 @formula
 def _exponentials(row, logits, near, j, inside, like, shift, reference, exps, memory, options):
     """Those of a vector of classes, 0 for the target, stored if asked; and what it adds to the tally."""
-    z = load_logits(logits.start, j - logits.origin, inside, like)
-    u, slope = transformed_with_slope(z, options.logit_scale, options.softcap)
-    if near is None:
-        x = less_offset(u, shift) if options.softcap is None else u - shift.offset  # which is finite
-    else:
-        x = load_logits(near.start, j - near.origin, inside, like)
-    e = exp_or_zero(x, shift.exponent)
+    z = load_logits(row.logits, j, inside, like)
+    u = load_logits(logits.start, j - logits.origin, inside, like)
+    e = exp_or_zero(load_logits(near.start, j - near.origin, inside, like), shift.exponent)
     if exps is not None:
-        store_inside(exps, j, to_keep(e, slope, options.label_smoothing), inside)
+        store_inside(exps, j, to_keep(e, u, options.label_smoothing, options.softcap), inside)
     if memory.kept is not None:
         store_inside(memory.kept, j, u, inside)
     m = mass_at(row, j, inside, options.label_smoothing, like)
@@ -203,8 +202,8 @@ def sum_block(
         _ask_ahead(row, j, like)
         later = load(z, j + step, like)
         ahead = maximum(later, ahead)
-        if memory.copies.converted is not None:
-            store(upcoming.start, j + step - upcoming.origin, later)
+        if memory.copies.computed is not None:
+            _compute_later(upcoming, j, step, later, options.logit_scale, options.softcap)
         e, terms = _exponentials(row, logits, near, j, None, like, shift, reference, exps, memory, options)
         sums = _added(sums, e, terms, options)
     if full < stop:

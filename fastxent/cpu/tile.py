@@ -14,7 +14,7 @@ from .derivatives import (
     to_keep,
 )
 from .masses import class_mass, target_mass
-from .options import transformed_with_slope
+from .options import transformed
 from .shift import Shift, shifted_exp
 from .tally import Tally, terms_of
 from .vectors import value_at
@@ -80,9 +80,9 @@ def exponentials(tile, j, is_target, z_y, shift, reference, targets, kept_logits
     """
     z = tile.exps
     column = load(z, j * lanes_of(z))
-    u, slope = transformed_with_slope(column, options.logit_scale, options.softcap)
+    u = transformed(column, options.logit_scale, options.softcap)
     e = shifted_exp(u, shift)
-    store(z, j * lanes_of(z), to_keep(e, slope, options.label_smoothing))
+    store(z, j * lanes_of(z), to_keep(e, u, options.label_smoothing, options.softcap))
     if kept_logits is not None:
         store(kept_logits, j * lanes_of(z), u)
     m = mass_of(tile, j, tile.soft_targets, options.weight, options.label_smoothing)

@@ -86,9 +86,12 @@ def where(typing_context, condition, x, y):
 def all_true(typing_context, mask):
     """Whether the mask is true in every lane."""
 
+    lanes = min(mask.lanes, 16)
+
     def lower(context, builder, sig, args):
-        bits = builder.bitcast(args[0], ir.IntType(mask.lanes))
-        return builder.icmp_unsigned("==", bits, bits.type(2**mask.lanes - 1))
+        both = _fold(builder, args[0], lambda builder, a, b: builder.and_(a, b), lanes)
+        bits = builder.bitcast(both, ir.IntType(lanes))
+        return builder.icmp_unsigned("==", bits, bits.type(2**lanes - 1))
 
     return signature(types.boolean, mask), lower
 
