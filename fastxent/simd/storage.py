@@ -67,31 +67,64 @@ def to_storage(context, builder, value, dtype, stored):
     return _float_to_half(context, builder, value, stored)
 
 
+class _BFloatType(ir.Type):
+    """LLVM's bfloat, which llvmlite has no name for."""
+
+    def _to_string(self):
+        return "bfloat"
+
+
+_LLVM_HALVES = {float16: ir.HalfType(), bfloat16: _BFloatType()}
+
+
 def _half_to_float(context, builder, value, half):
     if half == bfloat16:
         return _from_bfloat16(builder, value)
-    if _target_converts_float16(*context.codegen().magic_tuple()):
+    if _target_converts(half, *context.codegen().magic_tuple()):
         return builder.fpext(builder.bitcast(value, _of(ir.HalfType(), value)), _of(_FLOAT, value))
     return _from_float16(builder, value)
 
 
 def _float_to_half(context, builder, value, half):
+    converts = _target_converts(half, *context.codegen().magic_tuple())
     if half == bfloat16:
-        return _to_bfloat16(builder, value)
-    if _target_converts_float16(*context.codegen().magic_tuple()):
-        return builder.bitcast(builder.fptrunc(value, _of(ir.HalfType(), value)), _of(_I16, value))
-    return _to_float16(builder, value)
+        is_quick = converts and isinstance(value.type, ir.VectorType)
+        return _to_bfloat16_or_tiny(builder, value) if is_quick else _to_bfloat16(builder, value)
+    return _truncated(builder, value, half) if converts else _to_float16(builder, value)
+
+
+def _truncated(builder, x, half):
+    return builder.bitcast(builder.fptrunc(x, _of(_LLVM_HALVES[half], x)), _of(_I16, x))
+
+
+def _to_bfloat16_or_tiny(builder, x):
+    """By the processor's instruction, which makes 0 of subnormal numbers, unless there may be some."""
+    words = builder.bitcast(x, _of(_I32, x))
+    exponents = builder.and_(words, _constant(0x7F800000, words))
+    tiny = builder.icmp_unsigned("==", exponents, _constant(0, words))
+    lanes = builder.bitcast(tiny, ir.IntType(x.type.count))
+    any_tiny = builder.icmp_unsigned("!=", lanes, lanes.type(0))
+    with builder.if_else(any_tiny, likely=False) as (then, otherwise):
+        with then:
+            by_integers, integers_end = _to_bfloat16(builder, x), builder.block
+        with otherwise:
+            truncated, truncated_end = _truncated(builder, x, bfloat16), builder.block
+    result = builder.phi(truncated.type)
+    result.add_incoming(by_integers, integers_end)
+    result.add_incoming(truncated, truncated_end)
+    return result
 
 
 @cache
-def _target_converts_float16(triple, cpu, features):
+def _target_converts(half, triple, cpu, features):
     """Whether the processor does; if not, LLVM calls library functions that Numba does not provide."""
     machine = binding.Target.from_triple(triple).create_target_machine(cpu=cpu, features=features)
+    name = _LLVM_HALVES[half]
     module = binding.parse_assembly(
-        "define float @f(half %x) {\n  %y = fpext half %x to float\n  ret float %y\n}"
+        f"define {name} @f(float %x) {{\n  %y = fptrunc float %x to {name}\n  ret {name} %y\n}}"
     )
     assembly = machine.emit_assembly(module)
-    return not any(name in assembly for name in ("extendhfsf2", "gnu_h2f_ieee", "aeabi_h2f"))
+    return not any(name in assembly for name in ("truncsfhf2", "gnu_f2h_ieee", "aeabi_f2h", "truncsfbf2"))
 
 
 def _of(element, like):

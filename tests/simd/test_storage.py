@@ -52,9 +52,9 @@ def half(request):
 
 @pytest.fixture(params=["the processor's", "by integers"])
 def conversion(request, monkeypatch):
-    """Of float16: what is compiled for this processor, and what is compiled for one that has none."""
+    """What is compiled for this processor, and what is compiled for one that has none."""
     if request.param == "by integers":
-        monkeypatch.setattr(storage, "_target_converts_float16", lambda *target: False)
+        monkeypatch.setattr(storage, "_target_converts", lambda *target: False)
 
 
 def every_pattern(dtype):
@@ -127,6 +127,14 @@ def test_float32_is_rounded_as_numpy_rounds_it(half, conversion):
     for how in (copy, copy_stored):
         assert_same_bits(converted(x, half, how), expected)
     assert_same_bits(converted(x[::31].copy(), half, copy_scalars), expected[::31])
+
+
+def test_numbers_beside_subnormal_ones_are_rounded_as_they_are_alone(half, conversion):
+    tiny = [1e-39, -(2.0**-133), 2.0**-149, 0.0, -0.0]
+    x = np.random.default_rng(5).standard_normal((len(tiny), 64, 64)).astype(np.float32)
+    for lane in range(64):
+        x[:, lane, lane] = tiny
+    assert_same_bits(converted(x.ravel(), half, copy), x.ravel().astype(half))
 
 
 @pytest.mark.parametrize("how", [copy_stored, copy_scalars])
@@ -215,8 +223,10 @@ def test_lanes_of_a_half_are_those_of_float32():
 
 
 @pytest.mark.skipif(not binding.get_default_triple().startswith("x86_64"), reason="names x86 processors")
-def test_processor_without_float16_is_known():
+def test_processor_without_conversions_is_known():
     triple = binding.get_default_triple()
-    assert storage._target_converts_float16(triple, "haswell", "")
-    assert not storage._target_converts_float16(triple, "x86-64", "")
-    assert not storage._target_converts_float16(triple, "haswell", "-f16c")
+    assert storage._target_converts(float16, triple, "haswell", "")
+    assert not storage._target_converts(float16, triple, "x86-64", "")
+    assert not storage._target_converts(float16, triple, "haswell", "-f16c")
+    assert storage._target_converts(bfloat16, triple, "sapphirerapids", "")
+    assert not storage._target_converts(bfloat16, triple, "haswell", "")
