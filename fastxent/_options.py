@@ -91,16 +91,24 @@ def check_outputs(
     for name, out in (("loss_out", loss_out), ("lse_out", lse_out)):
         if out is not None:
             output(name, out, shape, row_dtype(logits.dtype))
-    inputs = {
-        "logits": logits,
-        "targets": targets,
-        "weight": given.weight,
-        "sample_weight": given.sample_weight,
-    }
-    outputs = {"loss_out": loss_out, "lse_out": lse_out, "grad_out": grad_out, **given._asdict()}
-    asked = [(name, out) for name, out in outputs.items() if name.endswith("_out") and out is not None]
+    inputs = (
+        ("logits", logits),
+        ("targets", targets),
+        ("weight", given.weight),
+        ("sample_weight", given.sample_weight),
+    )
+    outputs = (
+        ("loss_out", loss_out),
+        ("lse_out", lse_out),
+        ("grad_out", grad_out),
+        ("rank_out", given.rank_out),
+        ("entropy_out", given.entropy_out),
+        ("hess_out", given.hess_out),
+        ("targets_grad_out", given.targets_grad_out),
+    )
+    asked = [(name, out) for name, out in outputs if out is not None]
     for i, (name, out) in enumerate(asked):
-        for other_name, other in (*inputs.items(), *asked[:i]):
+        for other_name, other in (*inputs, *asked[:i]):
             if (name, other_name) == ("targets_grad_out", "targets"):
                 if isinstance(other, np.ndarray):
                     check_same_or_apart(name, out, other_name, other)
@@ -133,7 +141,7 @@ def are_off(
 
 def number(name: str, value: Any, *, least: float = 0.0, most: float = math.inf) -> float:
     """A finite real number in this range."""
-    if isinstance(value, bool | np.bool_) or not isinstance(value, Real):
+    if type(value) is not float and (isinstance(value, bool | np.bool_) or not isinstance(value, Real)):
         raise TypeError(f"{name} must be a real number, got {value!r}")
     result = float(value)
     if not least <= result <= most or math.isinf(result):
