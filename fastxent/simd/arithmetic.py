@@ -85,8 +85,7 @@ def where(typing_context, condition, x, y):
 @intrinsic
 def all_true(typing_context, mask):
     """Whether the mask is true in every lane."""
-
-    lanes = min(mask.lanes, 16)
+    lanes = min(mask.lanes, 16)  # a register's: comparisons combine where they are made, without shuffles
 
     def lower(context, builder, sig, args):
         both = _fold(builder, args[0], lambda builder, a, b: builder.and_(a, b), lanes)
