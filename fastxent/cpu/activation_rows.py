@@ -56,9 +56,14 @@ def unfinished_softmax(row, exps, memory, to, shift, top, scale):
 
 
 @formula
+def derivatives_to(out, logits):
+    return Derivatives(streams_of(logits, out, None, None), to_write(out), None, None)
+
+
+@formula
 def softmax_row(logits, out, before, memory):
     """The row, its probabilities to come, and the row before finished."""
-    to = Derivatives(streams_of(logits, out, None, None), to_write(out), None, None)
+    to = derivatives_to(out, logits)
     exps, row = exps_row(to.grad, memory.exps, to.streams.grad), plain_row(to_read(logits), logits.n_classes)
     sums = sum_exp(row, exps, memory, before, PLAIN)
     return unfinished_softmax(row, exps, memory, to, sums.shift, sums.top, probability_scale(sums.others))
@@ -75,7 +80,7 @@ def none_before(logits, out, memory):
 @inline
 def softmax_chunk(logits, out, rows):
     packed, packed_out = packed_rows(logits, 1), packed_rows(out, 1)
-    memory = memory_for(logits, out, 1, PLAIN)
+    memory = memory_for(logits, out, 1, 1, PLAIN)
     before = none_before(logits, out, in_memory(memory))
     for i in range(rows[0], rows[1]):
         place = row_at(out, i, packed_out, 0)
@@ -99,21 +104,20 @@ def minus(x, number):
 
 
 @inline
-def subtract_from_row(z, n_classes, number, out):
+def subtract_from_classes(z, start, stop, number, out):
     """out = z − number, for a float64 number."""
     number_parts = parts(number, z)
-    full = full_vectors_end(z, 0, n_classes)
-    for j in range(0, full, lanes_of(z)):
+    full = full_vectors_end(z, start, stop)
+    for j in range(start, full, lanes_of(z)):
         store(out, j, minus(load(z, j), number_parts))
-    if full < n_classes:
-        inside = first_lanes(n_classes - full, z)
+    if full < stop:
+        inside = first_lanes(stop - full, z)
         store_masked(out, full, minus(load_masked(z, full, inside, 0.0), number_parts), inside)
 
 
 @formula
-def logsumexp_row(z, n_classes, memory):
-    """Log-sum-exp as the likelihood of the largest class, whose exponential is then taken in float64."""
-    sums = sum_exp(plain_row(z, n_classes), None, memory, None, PLAIN)
+def logsumexp_of(sums, z):
+    """As the likelihood of the largest class, whose exponential is then taken in float64."""
     largest = widen(reduce_max(shifted_exp(broadcast(sums.top, z), sums.shift)))
     others = where(sums.top < math.inf, maximum(0.0, sums.others - largest), sums.others)
     return likelihood(others, sums.top, sums.shift).lse
@@ -122,17 +126,17 @@ def logsumexp_row(z, n_classes, memory):
 @formula
 def log_softmax_row(logits, lse, i, out, memory):
     z = to_read(logits)
-    row_lse = logsumexp_row(z, logits.n_classes, memory)
+    row_lse = logsumexp_of(sum_exp(plain_row(z, logits.n_classes), None, memory, None, PLAIN), z)
     put_or_none(lse, i, row_lse)
     if out is not None:
-        subtract_from_row(z, logits.n_classes, row_lse, to_write(out))
+        subtract_from_classes(z, 0, logits.n_classes, row_lse, to_write(out))
         written(out, out.n_classes)
 
 
 @inline
 def logsumexp_chunk(logits, lse, out, rows):
     packed, packed_out = packed_rows(logits, 1), packed_rows(out, 1)
-    memory = memory_for(logits, None, 1, PLAIN)
+    memory = memory_for(logits, None, 1, 1, PLAIN)
     for i in range(rows[0], rows[1]):
         log_softmax_row(
             row_at(logits, i, packed, 0), address(lse), i, row_at(out, i, packed_out, 0), in_memory(memory)

@@ -166,15 +166,16 @@ def finish(unfinished, options):
     """Finishes the row by itself; there is none then."""
     if unfinished is None:
         return None
-    _finish(unfinished, options)
+    finish_classes(unfinished, 0, unfinished.row.n_classes, options)
+    finish_target(unfinished, options)
     return unfinished._replace(row=unfinished.row._replace(n_classes=0))
 
 
 @inline
-def _finish(unfinished, options):
+def finish_classes(unfinished, first, last, options):
+    """Finishes the blocks from class `first` on, to before `last`."""
     z = unfinished.exps
-    for start in range(0, unfinished.row.n_classes, block_length(z)):
+    for start in range(first, last, block_length(z)):
         inner = finish_edges(unfinished, start, options)
         for j in range(start, inner.end - inner.lead, lanes_of(wide(z))):
             finish_inner(unfinished, inner, j, options)
-    finish_target(unfinished, options)

@@ -1,131 +1,29 @@
 """Cross-entropy over many classes: row by row, classes across the lanes."""
 
-import math
-from typing import Any, NamedTuple
-
 from numba import prange
 
-from ..simd import broadcast, empty_float64, fence, get, reduce_max, where, widen
+from ..simd import empty_float64, fence
 from .compile import formula, inline, kernel
-from .finish import Derivatives, Unfinished, finish
+from .finish import finish
+from .loss_row import (
+    Arrays,
+    derivatives_at,
+    exps_at,
+    logit_of_target,
+    packed_in,
+    places_at,
+    row_to_sum,
+    summed,
+    unfinished_in,
+)
 from .options import in_addresses
-from .row import Row, in_memory, memory_for, memory_of_row, sum_exp, transformed_scalar
+from .row import in_memory, memory_for, memory_of_row, sum_exp
 from .row_lanes import RowOutputs
 from .shape import n_classes_of, n_rows_of, rows_of_chunk
-from .shift import Shift, shifted_exp
-from .slots import (
-    Summed,
-    empty_slots,
-    outcome_in,
-    put_nothing,
-    put_summed,
-    rows_at_once,
-    slots_in_memory,
-    solve,
-    summed_in,
-)
-from .strided import (
-    address,
-    exps_row,
-    packed_rows,
-    row_at,
-    set_to_zero,
-    streams_of,
-    to_read,
-    to_write,
-    written,
-)
-from .targets import sample_weight_of, survey, target_of, weight_of
+from .slots import empty_slots, put_nothing, put_summed, rows_at_once, slots_in_memory, solve
+from .strided import address, set_to_zero, written
+from .targets import sample_weight_of, survey, target_of
 from .total import mean_of
-
-
-class _Arrays(NamedTuple):
-    """Those of the logits' shape, memory for packed rows of each, or the places of one row in each."""
-
-    logits: Any
-    soft_targets: Any
-    grad: Any
-    hess: Any
-    targets_grad: Any
-
-
-@formula
-def _packed(arrays, n):
-    memory = ()
-    for array in arrays:
-        memory += (packed_rows(array, n),)
-    return _Arrays(*memory)
-
-
-@formula
-def _places_at(arrays, i, packed, copy):
-    places = ()
-    for array, memory in zip(arrays, packed, strict=True):
-        places += (row_at(array, i, memory, copy),)
-    return _Arrays(*places)
-
-
-@formula
-def _derivatives_at(places):
-    if places.grad is None:
-        return None
-    streams = streams_of(places.logits, places.grad, places.hess, places.targets_grad)
-    return Derivatives(streams, to_write(places.grad), to_write(places.hess), to_write(places.targets_grad))
-
-
-@formula
-def _exps_at(to, memory):
-    return None if to is None else exps_row(to.grad, memory.exps, to.streams.grad)
-
-
-@formula
-def _unfinished_in(slots, slot, places, y, targets, memory, scale, options):
-    """The row that was summed and solved in this slot."""
-    to, z = _derivatives_at(places), places.logits.start
-    if to is None:
-        return None
-    summed = summed_in(slots, slot)
-    n_classes = places.logits.n_classes * (summed.sample_weight != 0.0)
-    y = None if targets is None else y
-    soft_targets = to_write(places.soft_targets)  # packed already
-    row = Row(z, n_classes, y, math.nan, summed.u_y, soft_targets, options.weight)
-    return Unfinished(
-        row,
-        _exps_at(to, memory),
-        memory.shifts,
-        memory.kept,
-        to,
-        summed.w_y,
-        Shift(summed.shift_offset, summed.shift_exponent),
-        summed.top,
-        outcome_in(slots, slot),
-        summed.sample_weight * scale,
-    )
-
-
-@formula
-def _summed(row, s, targets, to, before, memory, options):
-    sums = sum_exp(row, _exps_at(to, memory), memory, before, options)
-    mass, mass_gap, entropy_gap, above = sums.tally
-    w_y = weight_of(row.weight, targets, row.target)
-    # Lanes beyond the row are above a NaN too.
-    above = where(row.z_y == row.z_y, above, float(row.n_classes))
-    offset, exponent = sums.shift
-    e_top = widen(reduce_max(shifted_exp(broadcast(sums.top, row.logits), sums.shift)))
-    return Summed(
-        s, sums.others, row.u_y, w_y, sums.top, e_top, offset, exponent, mass, mass_gap, entropy_gap, above
-    )
-
-
-@formula
-def _row_at(places, y, targets, options):
-    z, soft_targets = to_read(places.logits), to_read(places.soft_targets)
-    if targets is None:
-        y, z_y, u_y = None, math.nan, math.nan
-    else:
-        z_y = get(z, y)
-        u_y = transformed_scalar(z_y, z, options.logit_scale, options.softcap)
-    return Row(z, places.logits.n_classes, y, z_y, u_y, soft_targets, options.weight)
 
 
 @formula
@@ -140,8 +38,10 @@ def _written(before, places):
 def _step(is_row, is_kept, places, y, s, targets, before, places_before, slots, slot, memory, options):
     """Sums a row if it is kept, and finishes the one that had its slot before."""
     if is_kept:
-        row, to = _row_at(places, y, targets, options), _derivatives_at(places)
-        put_summed(slots, slot, _summed(row, s, targets, to, before, memory, options))
+        z_y, to = logit_of_target(places.logits, y, targets), derivatives_at(places)
+        row = row_to_sum(places, y, z_y, targets, options)
+        sums = sum_exp(row, exps_at(to, memory), memory, before, options)
+        put_summed(slots, slot, summed(row, sums, s, targets))
     else:
         finish(before, options)
         put_nothing(slots, slot)
@@ -172,8 +72,8 @@ def _loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, 
     """
     n_classes = n_classes_of(logits)
     at_once = rows_at_once(n_classes)
-    arrays = _Arrays(logits, options.soft_targets, grad, options.hess, options.targets_grad)
-    packed, scratch = _packed(arrays, 2 * at_once), memory_for(logits, grad, at_once, options)
+    arrays = Arrays(logits, options.soft_targets, grad, options.hess, options.targets_grad)
+    packed, scratch = packed_in(arrays, 2 * at_once), memory_for(logits, grad, at_once, 1, options)
     scratch_slots, addresses = empty_slots(), in_addresses(options)
     y_of, s_of, z = address(targets), address(options.sample_weight), address(logits)
     to = RowOutputs(address(loss), address(lse), address(options.entropy), address(options.rank))
@@ -184,10 +84,10 @@ def _loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, 
             slot, copy = i - start, (i - rows[0]) % (2 * at_once)
             memory = memory_of_row(in_memory(scratch), slot, n_classes, z)
             here, earlier = _clamped(i, rows), _clamped(i - at_once, rows)
-            places_before = _places_at(arrays, earlier, packed, (copy + at_once) % (2 * at_once))
+            places_before = places_at(arrays, earlier, packed, (copy + at_once) % (2 * at_once))
             y_before = target_of(y_of, earlier)
-            before = _unfinished_in(slots, slot, places_before, y_before, y_of, memory, scale, addresses)
-            places = _places_at(arrays, here, packed, copy)
+            before = unfinished_in(slots, slot, places_before, y_before, y_of, memory, scale, addresses)
+            places = places_at(arrays, here, packed, copy)
             y, s = target_of(y_of, here), sample_weight_of(s_of, here)
             is_row = i < rows[1]
             is_kept = is_row & (y != ignore_index) & (s != 0.0)

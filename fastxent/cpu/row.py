@@ -2,8 +2,9 @@
 
 A row is read from memory once. It is taken in blocks that stay in the first-level cache; while the
 exponentials of one block are computed, the maximum of the next is found in the same loop, so the shift
-of a block is known before its first exponential and none is ever computed twice. Exponentials are
-stored under the shift of their block; whoever finishes the row brings them to that of the row.
+of a block is known before its first exponential and none is ever computed twice. Nothing else of one block
+is needed for another. Exponentials are stored under the shift of their block; whoever finishes the row
+brings them to that of the row.
 """
 
 from typing import Any, NamedTuple
@@ -22,19 +23,20 @@ from .exact_sum import value_of
 from .finish import finish_edges, finish_target, place_of_shift
 from .options import transformed
 from .row_block import (
-    BlockSums,
     Copies,
     copies_for,
     copies_in_memory,
     first_stretch,
+    max_found,
     max_of,
     stretch_after,
     sum_block,
 )
 from .shape import block_length, end_of_block, n_classes_of, number_of_blocks
-from .shift import Shift, ratio_of_scalars, shift_for, shifted_exp
+from .shift import ratio_of_scalars, shift_for, shifted_exp
 from .strided import address, scratch_exps, scratch_kept
-from .tally import Tally, plus_lanes, reference_for, with_reference
+from .sums import Sums, brought_to, of_larger, plus
+from .tally import Tally, plus_lanes, reference_for
 
 
 class Row(NamedTuple):
@@ -49,13 +51,6 @@ class Row(NamedTuple):
     weight: Any
 
 
-class RowSums(NamedTuple):
-    others: float  # of the shifted exponentials of all classes but the target
-    shift: Shift
-    top: float  # the largest transformed logit
-    tally: Tally
-
-
 class Memory(NamedTuple):
     """Working memory for the walk over a row."""
 
@@ -66,12 +61,12 @@ class Memory(NamedTuple):
 
 
 @formula
-def memory_for(logits, out, n_rows, options):
-    """For so many unfinished rows; if `out` is not None, for derivatives that go there."""
+def memory_for(logits, out, n_rows, n_threads, options):
+    """For so many unfinished rows and threads; if `out` is not None, for derivatives that go there."""
     n_classes = n_classes_of(logits)
     shifts = empty_float64(n_rows * 2 * number_of_blocks(n_classes, logits))
     exps, kept = scratch_exps(logits, out, n_rows), scratch_kept(out, n_rows * n_classes, options)
-    return Memory(shifts, copies_for(logits, options), exps, kept)
+    return Memory(shifts, copies_for(logits, n_threads, options), exps, kept)
 
 
 @formula
@@ -97,18 +92,46 @@ def transformed_scalar(number, z, logit_scale, softcap):
 
 
 @formula
-def _target_exp(target, row, start, shift):
-    """Of the target's class if it is before `start`, 0 otherwise."""
-    return 0.0 if target is None else where(target < start, shifted_exp(row.u_y, shift), 0.0)
+def _with_target(sums, row, start, stop):
+    """All exponentials of the classes from `start` to before `stop`."""
+    if row.target is None:
+        return sums.others
+    is_there = (start <= row.target) & (row.target < stop)
+    return sums.others + where(is_there, shifted_exp(row.u_y, sums.shift), 0.0)
 
 
 @formula
-def _under_new_shift(sums, row, start, old, shift, step, options):
-    """One row's sums up to `start`, brought to another shift, and to a reference larger by `step`."""
-    rescale = ratio_of_scalars(old, shift)
-    exps = sums.others + _target_exp(row.target, row, start, old)
-    tally = with_reference(sums.tally, step, exps, rescale, options.label_smoothing, options.entropy)
-    return BlockSums(sums.others * rescale, tally)
+def plus_block(sums, block, row, start, options):
+    """The sums up to `start` and those of the block there."""
+    z, stop = row.logits, end_of_block(start, row.n_classes, row.logits)
+    shift, top = of_larger(sums, block)
+    rescale, block_rescale = ratio_of_scalars(sums.shift, shift), ratio_of_scalars(block.shift, shift)
+    exps, block_exps = _with_target(sums, row, 0, start), _with_target(block, row, start, stop)
+    return plus(
+        brought_to(shift, top, sums, exps, rescale, z, options),
+        brought_to(shift, top, block, block_exps, block_rescale, z, options),
+    )
+
+
+@formula
+def _no_sums(row, block_max, options):
+    top = transformed_scalar(block_max, row.logits, options.logit_scale, options.softcap)
+    return Sums(0.0, shift_for(top, row.logits), top, Tally(0.0, 0.0, 0.0, 0.0))
+
+
+@formula
+def sums_of_block(row, logits, upcoming, start, block_max, exps, memory, before, options):
+    """Those of the block at `start`, whose largest logit is known; and the next's largest, lane by lane."""
+    z = row.logits
+    _, shift, top, nothing = _no_sums(row, block_max, options)
+    inner = finish_edges(before, start, options)
+    put(memory.shifts, place_of_shift(start, z), shift.offset)
+    put(memory.shifts, place_of_shift(start, z) + 1, shift.exponent)
+    sums, ahead = sum_block(
+        row, logits, upcoming, start, shift, reference_for(top, z), exps, memory, before, inner, options
+    )
+    tally = plus_lanes(nothing, sums.tally, options.label_smoothing, options.entropy, options.rank)
+    return Sums(reduce_sum(value_of(sums.others)), shift, top, tally), ahead
 
 
 @inline
@@ -119,40 +142,12 @@ def sum_exp(row, exps, memory, before, options):
     in the memory; as is every transformed logit if there is memory for them.
     """
     z, n_classes = row.logits, row.n_classes
-    stop = end_of_block(0, n_classes, z)
-    logits, row_max = first_stretch(memory.copies, z, stop, options), max_of(z, stop)
-    top = transformed_scalar(row_max, z, options.logit_scale, options.softcap)
-    shift, reference = shift_for(top, z), reference_for(top, z)
-    total = BlockSums(0.0, Tally(0.0, 0.0, 0.0, 0.0))
+    logits, block_max = first_stretch(memory.copies, z, 0, n_classes, options), max_of(z, 0, n_classes)
+    sums = _no_sums(row, block_max, options)
     for start in range(0, n_classes, block_length(z)):
-        stop = end_of_block(start, n_classes, z)
-        old, old_reference = shift, reference
-        top = transformed_scalar(row_max, z, options.logit_scale, options.softcap)
-        shift, reference = shift_for(top, z), reference_for(top, z)
-        total = _under_new_shift(total, row, start, old, shift, reference - old_reference, options)
-        inner = finish_edges(before, start, options)
-        put(memory.shifts, place_of_shift(start, z), shift.offset)
-        put(memory.shifts, place_of_shift(start, z) + 1, shift.exponent)
         upcoming = stretch_after(memory.copies, start, row)
-        sums, ahead = sum_block(
-            row,
-            logits,
-            upcoming,
-            start,
-            stop,
-            shift,
-            reference,
-            row_max,
-            exps,
-            memory,
-            before,
-            inner,
-            options,
-        )
-        logits = upcoming
-        tally = plus_lanes(total.tally, sums.tally, options.label_smoothing, options.entropy, options.rank)
-        total = BlockSums(total.others + reduce_sum(value_of(sums.others)), tally)
-        if stop < n_classes:
-            row_max = float(reduce_max(ahead))
+        block, ahead = sums_of_block(row, logits, upcoming, start, block_max, exps, memory, before, options)
+        sums, logits = plus_block(sums, block, row, start, options), upcoming
+        block_max = max_found(z, start + block_length(z), n_classes, ahead)
     finish_target(before, options)
-    return RowSums(total.others, shift, top, total.tally)
+    return sums

@@ -20,6 +20,7 @@ from ..simd import (
     only_lane,
     prefetch,
     reduce_max,
+    skip,
     store,
     where,
     wide,
@@ -30,7 +31,7 @@ from .exact_sum import add, empty_sum
 from .finish import finish_inner
 from .masses import mass_at
 from .options import transformed
-from .shape import BLOCK, block_length
+from .shape import BLOCK, block_length, end_of_block
 from .shift import less_offset
 from .strided import address
 from .tally import Tally, empty_tally, tallied, terms_of
@@ -60,18 +61,26 @@ class BlockSums(NamedTuple):
 
 
 @formula
-def copies_for(logits, options):
+def copies_for(logits, n_threads, options):
     return Copies(
-        empty_row(block_length(logits), logits),
-        _memory_for_computed(logits, options.logit_scale, options.softcap),
+        empty_row(n_threads * block_length(logits), logits),
+        _memory_for_computed(logits, n_threads, options.logit_scale, options.softcap),
     )
 
 
 @specialised_formula
-def _memory_for_computed(logits, logit_scale, softcap):
+def _memory_for_computed(logits, n_threads, logit_scale, softcap):
     if logit_scale is softcap is None and arithmetic_type(logits.dtype) == logits.dtype:
-        return lambda logits, logit_scale, softcap: None
-    return lambda logits, logit_scale, softcap: empty_row(2 * block_length(logits), logits)
+        return lambda logits, n_threads, logit_scale, softcap: None
+    return lambda logits, n_threads, logit_scale, softcap: empty_row(
+        n_threads * 2 * block_length(logits), logits
+    )
+
+
+@formula
+def copies_of_thread(copies, thread, z):
+    near, computed = skip(copies.near, thread * block_length(z)), copies.computed
+    return Copies(near, None if computed is None else skip(computed, thread * 2 * block_length(z)))
 
 
 @formula
@@ -81,28 +90,27 @@ def copies_in_memory(copies):
 
 
 @inline
-def _compute(copy, z, stop, logit_scale, softcap):
+def _compute(computed, z, start, stop, logit_scale, softcap):
     like = wide(z)
-    for j in range(0, stop, lanes_of(like)):
+    for j in range(start, stop, lanes_of(like)):
         later = load_logits(z, j, first_lanes(stop - j, like), like)
-        store(copy, j, transformed(later, logit_scale, softcap))
+        store(computed.start, j - computed.origin, transformed(later, logit_scale, softcap))
 
 
 @formula
-def first_stretch(copies, z, stop, options):
-    """The logits up to `stop`, as they are computed with."""
+def first_stretch(copies, z, start, n_classes, options):
+    """The logits of the block at `start`, as they are computed with, if that is done for none before it."""
     if copies.computed is None:
         return Stretch(z, 0)
-    _compute(copies.computed, z, stop, options.logit_scale, options.softcap)
-    return Stretch(copies.computed, 0)
+    computed = Stretch(copies.computed, start - start % (2 * block_length(z)))
+    stop = end_of_block(start, n_classes, z)
+    _compute(computed, z, start, stop, options.logit_scale, options.softcap)
+    return computed
 
 
 @formula
 def step_after(start, row):
-    """From a logit of the block that starts there to one of the next.
-
-    Near the end of the row the next block is one that ends there: a maximum does not mind.
-    """
+    """From a logit of the block that starts there to one of the next, or of the last that are as many."""
     block = block_length(row.logits)
     return max(0, min(start + block, row.n_classes - block)) - start
 
@@ -125,14 +133,23 @@ def _compute_later(upcoming, j, step, later, logit_scale, softcap):
 
 
 @inline
-def max_of(z, stop):
-    like = wide(z)
-    top, full = broadcast(-math.inf, like), full_vectors_end(like, 0, stop)
-    for j in range(0, full, lanes_of(like)):
+def max_of(z, start, n_classes):
+    """The largest logit of the block at `start`."""
+    like, stop = wide(z), end_of_block(start, n_classes, z)
+    top, full = broadcast(-math.inf, like), full_vectors_end(like, start, stop)
+    for j in range(start, full, lanes_of(like)):
         top = maximum(load(z, j, like), top)
     if full < stop:
         top = maximum(load_logits(z, full, first_lanes(stop - full, like), like), top)
     return float(reduce_max(top))
+
+
+@inline
+def max_found(z, start, n_classes, ahead):
+    """The same from what was found on the way, which holds more than a block that the row's end cuts off."""
+    if start + block_length(z) <= n_classes:
+        return float(reduce_max(ahead))
+    return max_of(z, start, n_classes)
 
 
 @inline
@@ -184,17 +201,15 @@ def _ask_ahead(row, j, like):
 
 
 @inline
-def sum_block(
-    row, logits, upcoming, start, stop, shift, reference, row_max, exps, memory, before, inner, options
-):
-    """The lanes' sums over a block, and the largest logit up to the end of the next.
+def sum_block(row, logits, upcoming, start, shift, reference, exps, memory, before, inner, options):
+    """The lanes' sums over a block, and the largest logits of the next.
 
     `logits` are this block's, `upcoming` where the next one's are, or are to be put. On the way the inner
     vectors of the same block of the row before are finished.
     """
-    z, like = row.logits, wide(row.logits)
+    z, like, stop = row.logits, wide(row.logits), end_of_block(start, row.n_classes, row.logits)
     near = _near(memory.copies.near, logits, start, stop, shift)
-    sums, ahead = BlockSums(empty_sum(z), empty_tally(z)), broadcast(row_max, like)
+    sums, ahead = BlockSums(empty_sum(z), empty_tally(z)), broadcast(-math.inf, like)
     step = step_after(start, row)
     full = full_vectors_end(like, start, stop)
     for j in range(start, full, lanes_of(like)):

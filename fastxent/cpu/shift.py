@@ -1,11 +1,12 @@
 """Exponentials that neither overflow nor lose the digits of the logits.
 
-Every exponential of a row is taken as e^(z − offset)·2^(−exponent), with one shift (offset, exponent)
-for all classes seen so far, so that the largest comes out between √½ and √2. For ordinary logits the
+Every exponential is taken as e^(z − offset)·2^(−exponent), with one shift (offset, exponent) for the
+classes of a block, so that the largest comes out between √½ and √2; sums under different shifts are brought
+to the one for the largest of all. For ordinary logits the
 offset is 0 and nothing is subtracted: z keeps all its digits, where the textbook's z − max rounds. Only
 for maxima beyond `near`, where every class that matters is within a factor of two of the maximum and
-the subtraction is therefore exact, is the maximum itself the offset. Next to the largest, exponentials
-of less than 2^−125.5 (float64: 2^−1021.5) are 0.
+the subtraction is therefore exact, is the maximum itself the offset. Next to the largest of their block,
+exponentials of less than 2^−125.5 (float64: 2^−1021.5) are 0.
 
 Functions here take float64 scalars, or whole vectors with one row a lane.
 """
@@ -74,22 +75,22 @@ _RANGES = {
 
 @specialised_formula
 def range_of(z):
-    """The absolute maximum from which rows of z's dtype need an offset, and the largest finite number."""
+    """The absolute maximum from which logits of z's dtype need an offset, and the largest finite number."""
     near, largest = _RANGES[arithmetic_type(z.dtype)]
     return lambda z: (near, largest)
 
 
 @formula
-def shift_for(row_max, z):
-    """The shift for rows of z's dtype with this maximum.
+def shift_for(top, z):
+    """The shift for logits of z's dtype with this maximum.
 
     An infinite maximum gets a finite offset: −inf then still gives 0 and +inf gives +inf, and what is
     computed from them becomes the right infinity or NaN by itself.
     """
     near, largest = range_of(z)
-    is_near = maximum(row_max, -row_max) < near
-    offset = where(is_near, 0.0, maximum(-largest, minimum(largest, row_max)))
-    exponent = round_to_integer(where(is_near, row_max, 0.0) * LOG2_E)
+    is_near = maximum(top, -top) < near
+    offset = where(is_near, 0.0, maximum(-largest, minimum(largest, top)))
+    exponent = round_to_integer(where(is_near, top, 0.0) * LOG2_E)
     return Shift(offset, exponent)
 
 

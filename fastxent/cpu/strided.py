@@ -72,13 +72,13 @@ def packed_rows(array, n):
 
 @formula
 def row_at(array, i, packed, copy):
-    """Row i, and which of the packed rows is to be its copy."""
+    """Row i, and which of the packed rows is to be its copy; packed is None if no row is strided."""
     if array is None:
         return None
-    stride = array.strides[array.ndim - 1]
+    start, stride = row_pointer(array, i), array.strides[array.ndim - 1]
     return Place(
-        row_pointer(array, i),
-        skip(pointer_as(packed, array), copy * n_classes_of(array)),
+        start,
+        start if packed is None else skip(pointer_as(packed, array), copy * n_classes_of(array)),
         n_classes_of(array),
         stride,
         is_strided(array),

@@ -1,8 +1,8 @@
 """Further sums over the classes of a row, which options ask for.
 
-A logit enters as its gap to a reference, the largest logit so far, so that the sums of a near-certain row
-cancel nothing. Every lane sums for itself, be it classes of one row or a row of its own. Masses of a few
-vectors are added in the dtype of the logits, and what they come to in float64.
+A logit enters as its gap to a reference, the largest logit of its block, so that the sums of a
+near-certain row cancel nothing. Every lane sums for itself, be it classes of one row or a row of its own.
+Masses of a few vectors are added in the dtype of the logits, and what they come to in float64.
 """
 
 from typing import Any, NamedTuple
@@ -37,10 +37,10 @@ class Masses(NamedTuple):
 
 
 @formula
-def reference_for(row_max, z):
+def reference_for(top, z):
     """The largest logit, made finite."""
     _, largest = range_of(z)
-    return maximum(-largest, minimum(largest, row_max))
+    return maximum(-largest, minimum(largest, top))
 
 
 @formula
@@ -109,6 +109,16 @@ def plus_lanes(total, lanes, label_smoothing, entropy, rank):
     if rank is not None:
         above += reduce_sum(lanes.above)
     return Tally(mass, mass_gap, entropy_gap, above)
+
+
+@formula
+def plus_tally(total, block):
+    return Tally(
+        total.mass + block.mass,
+        total.mass_gap + block.mass_gap,
+        total.entropy_gap + block.entropy_gap,
+        total.above + block.above,
+    )
 
 
 @formula

@@ -30,6 +30,7 @@ from .options import transformed
 from .row_block import BlockSums
 from .shape import BLOCK, block_length, end_of_block, n_classes_of, number_of_blocks
 from .shift import Shift, ratio, shift_for, shifted_exp
+from .sums import Sums, brought_to, of_larger, plus
 from .tally import (
     Tally,
     both_masses,
@@ -38,7 +39,6 @@ from .tally import (
     reference_for,
     tallied,
     with_masses,
-    with_reference,
 )
 from .tile import TileSums, derivatives_of, derivatives_of_targets, exponentials, weight_of_target
 from .vectors import load_float64
@@ -170,43 +170,65 @@ def _folded_sums(high, low, folding, z):
 
 
 @inline
-def _plus_slots(total, memory, z, label_smoothing, entropy, rank):
-    mass, mass_gap, entropy_gap, above = total
+def _tally_of_slots(memory, z, label_smoothing, entropy, rank):
+    mass = mass_gap = entropy_gap = above = widen(broadcast(0.0, z))
     if label_smoothing is not None:
-        mass = mass + _folded(memory.mass, z)
-        mass_gap = mass_gap + _folded(memory.mass_gap, z)
+        mass, mass_gap = _folded(memory.mass, z), _folded(memory.mass_gap, z)
     if entropy is not None:
-        entropy_gap = entropy_gap + _folded_sums(memory.entropy_high, memory.entropy_low, memory.folding, z)
+        entropy_gap = _folded_sums(memory.entropy_high, memory.entropy_low, memory.folding, z)
     if rank is not None:
         for slot in range(0, lanes_of(z) * lanes_of(z), lanes_of(z)):
             above = above + widen(load(memory.above, slot))
     return Tally(mass, mass_gap, entropy_gap, above)
 
 
+@formula
+def _with_targets(sums, tile, start, stop, u_y, targets):
+    """All exponentials of the classes from `start` to before `stop`."""
+    if targets is None:
+        return sums.others
+    is_there = (tile.y >= start) & (tile.y < stop)
+    return sums.others + where(is_there, shifted_exp(u_y, sums.shift), 0.0)
+
+
+@formula
+def _plus_block(sums, block, tile, start, u_y, targets, options):
+    """The sums up to `start` and those of the block there."""
+    z, stop = tile.exps, end_of_block(start, tile.n_classes, tile.exps)
+    shift, top = of_larger(sums, block)
+    exps = _with_targets(sums, tile, 0, start, u_y, targets)
+    block_exps = _with_targets(block, tile, start, stop, u_y, targets)
+    return plus(
+        brought_to(shift, top, sums, exps, ratio(sums.shift, shift), z, options),
+        brought_to(shift, top, block, block_exps, ratio(block.shift, shift), z, options),
+    )
+
+
 @inline
 def _load_blocks(tile, memory, targets, weight):
-    """The logits into the tile, the largest up to each block into the memory.
+    """The logits into the tile, the largest of each block into the memory.
 
     Gives the targets' logits and weights.
     """
     z, lanes = tile.exps, lanes_of(tile.exps)
-    row_max, z_y, w_y = broadcast(-math.inf, z), broadcast(0.0, z), widen(broadcast(1.0, z))
+    z_y, w_y = broadcast(0.0, z), widen(broadcast(1.0, z))
     for start in range(0, tile.n_classes, block_length(z)):
+        block_max = broadcast(-math.inf, z)
         for j in range(start, end_of_block(start, tile.n_classes, z)):
             column = read(tile.logits, j, tile.kept, z)
             store(z, j * lanes, column)
-            row_max = maximum(column, row_max)
+            block_max = maximum(column, block_max)
             z_y = where(tile.y == j, column, z_y)
             w_y = weight_of_target(tile.y == j, j, w_y, targets, weight)
-        store(memory.tops, start // BLOCK, row_max)
+        store(memory.tops, start // BLOCK, block_max)
     return z_y, w_y
 
 
 @formula
 def _top_of(memory, start, z, options):
-    """The largest transformed logit up to the block that starts there."""
-    row_max = load(memory.tops, start // BLOCK)
-    return transformed(row_max, options.logit_scale, options.softcap)
+    """The largest transformed logit of the block that starts there."""
+    block_max = load(memory.tops, start // BLOCK)
+    return transformed(block_max, options.logit_scale, options.softcap)
 
 
 @formula
@@ -239,39 +261,22 @@ def _sum_block(tile, memory, start, stop, z_y, shift, reference, targets, option
 def sum_blocks(memory, tile, targets, options):
     """The sums over every row; the exponentials stay in the tile, each block under its own shift."""
     z = tile.exps
+    ls, entropy, rank = options.label_smoothing, options.entropy, options.rank
     z_y, w_y = _load_blocks(tile, memory, targets, options.weight)
     u_y = widen(transformed(z_y, options.logit_scale, options.softcap))
-    top = widen(_top_of(memory, 0, z, options))
-    shift, reference = shift_for(top, z), reference_for(top, z)
-    nothing = widen(broadcast(0.0, z))
-    others, tally = nothing, Tally(nothing, nothing, nothing, nothing)
+    top, nothing = widen(_top_of(memory, 0, z, options)), widen(broadcast(0.0, z))
+    sums = Sums(nothing, shift_for(top, z), top, Tally(nothing, nothing, nothing, nothing))
     for start in range(0, tile.n_classes, block_length(z)):
-        old, old_reference = shift, reference
         top = widen(_top_of(memory, start, z, options))
-        shift, reference = shift_for(top, z), reference_for(top, z)
-        rescale = ratio(old, shift)
-        exps = others
-        if targets is not None:
-            exps = others + where(tile.y < start, shifted_exp(u_y, old), 0.0)
-        step = reference - old_reference
-        tally = with_reference(tally, step, exps, rescale, options.label_smoothing, options.entropy)
+        shift, reference = shift_for(top, z), narrow(reference_for(top, z), z)
         stop = end_of_block(start, tile.n_classes, z)
-        _sum_block(
-            tile,
-            memory,
-            start,
-            stop,
-            z_y,
-            _narrowed(shift, z),
-            narrow(reference, z),
-            targets,
-            options,
-        )
-        others = others * rescale + _folded_sums(memory.others_high, memory.others_low, memory.folding, z)
-        tally = _plus_slots(tally, memory, z, options.label_smoothing, options.entropy, options.rank)
-    top = narrow(top, z)
-    e_top = widen(shifted_exp(top, _narrowed(shift, z)))
-    return TileSums(others, u_y, w_y, top, e_top, shift, tally)
+        _sum_block(tile, memory, start, stop, z_y, _narrowed(shift, z), reference, targets, options)
+        others = _folded_sums(memory.others_high, memory.others_low, memory.folding, z)
+        block = Sums(others, shift, top, _tally_of_slots(memory, z, ls, entropy, rank))
+        sums = _plus_block(sums, block, tile, start, u_y, targets, options)
+    row_top = narrow(sums.top, z)
+    e_top = widen(shifted_exp(row_top, _narrowed(sums.shift, z)))
+    return TileSums(sums.others, u_y, w_y, row_top, e_top, sums.shift, sums.tally)
 
 
 @inline

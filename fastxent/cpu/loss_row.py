@@ -1,0 +1,107 @@
+"""A row of cross-entropy over many classes: where it is, what is read of it, and what is left to be done."""
+
+import math
+from typing import Any, NamedTuple
+
+from ..simd import advance, broadcast, get, reduce_max, where, widen
+from .compile import formula
+from .finish import Derivatives, Unfinished
+from .row import Row, transformed_scalar
+from .shift import Shift, shifted_exp
+from .slots import Summed, outcome_in, summed_in
+from .strided import exps_row, packed_rows, row_at, streams_of, to_read, to_write
+from .targets import weight_of
+
+
+class Arrays(NamedTuple):
+    """Those of the logits' shape, memory for packed rows of each, or the places of one row in each."""
+
+    logits: Any
+    soft_targets: Any
+    grad: Any
+    hess: Any
+    targets_grad: Any
+
+
+@formula
+def packed_in(arrays, n):
+    memory = ()
+    for array in arrays:
+        memory += (packed_rows(array, n),)
+    return Arrays(*memory)
+
+
+@formula
+def places_at(arrays, i, packed, copy):
+    places = ()
+    for array, memory in zip(arrays, packed, strict=True):
+        places += (row_at(array, i, memory, copy),)
+    return Arrays(*places)
+
+
+@formula
+def derivatives_at(places):
+    if places.grad is None:
+        return None
+    streams = streams_of(places.logits, places.grad, places.hess, places.targets_grad)
+    return Derivatives(streams, to_write(places.grad), to_write(places.hess), to_write(places.targets_grad))
+
+
+@formula
+def exps_at(to, memory):
+    return None if to is None else exps_row(to.grad, memory.exps, to.streams.grad)
+
+
+@formula
+def logit_of_target(place, y, targets):
+    """As it was given; it may lie where an exponential goes."""
+    return math.nan if targets is None else get(advance(place.start, y * place.stride), 0)
+
+
+@formula
+def row_to_sum(places, y, z_y, targets, options):
+    z, soft_targets = to_read(places.logits), to_read(places.soft_targets)
+    if targets is None:
+        y, u_y = None, math.nan
+    else:
+        u_y = transformed_scalar(z_y, z, options.logit_scale, options.softcap)
+    return Row(z, places.logits.n_classes, y, z_y, u_y, soft_targets, options.weight)
+
+
+@formula
+def summed(row, sums, s, targets):
+    """What is to be solved, for a row with this sample weight."""
+    mass, mass_gap, entropy_gap, above = sums.tally
+    w_y = weight_of(row.weight, targets, row.target)
+    # Lanes beyond the row are above a NaN too.
+    above = where(row.z_y == row.z_y, above, float(row.n_classes))
+    offset, exponent = sums.shift
+    e_top = widen(reduce_max(shifted_exp(broadcast(sums.top, row.logits), sums.shift)))
+    return Summed(
+        s, sums.others, row.u_y, w_y, sums.top, e_top, offset, exponent, mass, mass_gap, entropy_gap, above
+    )
+
+
+@formula
+def unfinished_in(slots, slot, places, y, targets, memory, scale, options):
+    """The row that was summed and solved in this slot."""
+    to, z = derivatives_at(places), places.logits.start
+    if to is None:
+        return None
+    summed = summed_in(slots, slot)
+    n_classes = places.logits.n_classes * (summed.sample_weight != 0.0)
+    y = None if targets is None else y
+    soft_targets = to_write(places.soft_targets)  # packed already
+    row = Row(z, n_classes, y, math.nan, summed.u_y, soft_targets, options.weight)
+    return Unfinished(
+        row,
+        exps_at(to, memory),
+        memory.shifts,
+        memory.kept,
+        to,
+        summed.w_y,
+        Shift(summed.shift_offset, summed.shift_exponent),
+        summed.top,
+        outcome_in(slots, slot),
+        summed.sample_weight * scale,
+    )
