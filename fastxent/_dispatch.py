@@ -14,6 +14,9 @@ from . import cpu
 PARALLEL_FROM = 32768
 """Elements from which threads gain more than they take to wake (10 µs of work against about 2 µs)."""
 
+SPLIT_FROM = 65536
+"""Classes from which threads gain by sharing out each row (20 µs of work against three times 2 µs)."""
+
 _FEWEST_LANES = 16
 """Neighbouring rows from which a lane a row is the quicker way for classes far apart."""
 
@@ -37,13 +40,15 @@ def cross_entropy(
     if logits.ndim != 2:
         logits, grad, options = _with_fewest_axes(logits, grad, options)
         targets, loss, lse = _flat(targets), _flat(loss), _flat(lse)
+    n_threads = _n_threads_for(logits)
     if logits.shape[-1] <= cpu.MAX_CLASSES:
         kernel = cpu.cross_entropy_lanes
+    elif _is_split(n_threads, logits, options.soft_targets, grad, options.hess, options.targets_grad):
+        kernel = cpu.cross_entropy_split
     elif _has_neighbouring_rows(logits):
         kernel = cpu.cross_entropy_columns
     else:
         kernel = cpu.cross_entropy_rows
-    n_threads = _n_threads_for(logits)
     variant = (
         n_threads > 1,
         logits.ndim,
@@ -61,8 +66,11 @@ def plain_cross_entropy(
 ) -> tuple[float, int]:
     """The mean of `cross_entropy` for a contiguous matrix without options; small batches feel every step."""
     dtype = logits.dtype.num
-    kernel = cpu.cross_entropy_lanes if logits.shape[1] <= cpu.MAX_CLASSES else cpu.cross_entropy_rows
     n_threads = 1 if logits.size < PARALLEL_FROM else _n_threads_for(logits)
+    if logits.shape[1] <= cpu.MAX_CLASSES:
+        kernel = cpu.cross_entropy_lanes
+    else:
+        kernel = cpu.cross_entropy_split if _is_split(n_threads, logits) else cpu.cross_entropy_rows
     variant = (n_threads > 1, 2, dtype, True, True, None if grad is None else dtype, None)
     arguments = n_threads, logits, targets, ignore_index, 0.0, cpu.PLAIN, None, None, grad
     entry = kernel.entries.get(variant)
@@ -70,22 +78,22 @@ def plain_cross_entropy(
 
 
 def softmax(logits: NDArray[Any], out: NDArray[Any]) -> None:
-    _run(cpu.softmax_rows, *_merged([logits, out]))
+    _run(cpu.softmax_rows, cpu.softmax_split, *_merged([logits, out]))
 
 
 def log_softmax(logits: NDArray[Any], out: NDArray[Any]) -> None:
     z, result = _merged([logits, out])
-    _run(cpu.logsumexp_rows, z, None, result)
+    _run(cpu.logsumexp_rows, cpu.logsumexp_split, z, None, result)
 
 
 def logsumexp(logits: NDArray[Any], out: NDArray[Any]) -> None:
     lse = np.empty(logits.shape[:-1], np.float64)
-    _run(cpu.logsumexp_rows, *_merged([logits]), lse.reshape(-1), None)
+    _run(cpu.logsumexp_rows, cpu.logsumexp_split, *_merged([logits]), lse.reshape(-1), None)
     out[...] = lse
 
 
 def softmax_grad(probs: NDArray[Any], grad: NDArray[Any], out: NDArray[Any]) -> None:
-    _run(cpu.softmax_grad_rows, *_merged([probs, grad, out]))
+    _run(cpu.softmax_grad_rows, None, *_merged([probs, grad, out]))
 
 
 def sigmoid(logits: NDArray[Any], out: NDArray[Any]) -> None:
@@ -151,10 +159,12 @@ def entropy(probs: NDArray[Any], out: NDArray[Any]) -> None:
     out[...] = values
 
 
-def _run(kernel: cpu.Kernel, *arrays: Any) -> None:
-    """Of one dtype and number of axes, some of them None."""
+def _run(kernel: cpu.Kernel, split_kernel: cpu.Kernel | None, *arrays: Any) -> None:
+    """On arrays of one dtype, of which the first has all axes and any other may be None."""
     first = arrays[0]
     n_threads = _n_threads_for(first)
+    if split_kernel is not None and _is_split(n_threads, *arrays):
+        kernel = split_kernel
     kernel((n_threads > 1, first.ndim, *_kinds(arrays)), n_threads, *arrays)
 
 
@@ -167,9 +177,17 @@ def _kinds(arguments: Any) -> tuple[Any, ...]:
 
 
 def _n_threads_for(logits: NDArray[Any]) -> int:
-    size = logits.size
-    has_work = size >= PARALLEL_FROM and size > logits.shape[-1]
+    size, n_classes = logits.size, logits.shape[-1]
+    has_work = size >= PARALLEL_FROM and (size > n_classes or n_classes >= SPLIT_FROM)
     return numba.get_num_threads() if has_work else 1
+
+
+def _is_split(n_threads: int, logits: NDArray[Any], *others: NDArray[Any] | None) -> bool:
+    """Whether threads share out each row: fewer rows than threads, many classes, all side by side."""
+    n_classes = logits.shape[-1]
+    if n_classes < SPLIT_FROM or logits.size >= n_threads * n_classes:
+        return False
+    return all(a is None or a.strides[-1] == a.itemsize for a in (logits, *others))
 
 
 def _has_neighbouring_rows(logits: NDArray[Any]) -> bool:

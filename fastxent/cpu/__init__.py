@@ -1,10 +1,12 @@
 """The CPU kernels: each takes checked arrays, computes, and neither validates nor raises."""
 
 from .activation_rows import logsumexp_rows, softmax_grad_rows, softmax_rows
+from .activation_split import logsumexp_split, softmax_split
 from .binary_blocks import binary_cross_entropy_blocks, cyclic, first_bad_target_blocks
 from .compile import Kernel
 from .loss_lanes import MAX_CLASSES, cross_entropy_columns, cross_entropy_lanes
 from .loss_rows import cross_entropy_rows
+from .loss_split import cross_entropy_split
 from .options import PLAIN, Options
 from .probability_rows import log_loss_rows
 from .sigmoid_blocks import sigmoid_blocks
@@ -18,11 +20,14 @@ __all__ = [
     "cross_entropy_columns",
     "cross_entropy_lanes",
     "cross_entropy_rows",
+    "cross_entropy_split",
     "cyclic",
     "first_bad_target_blocks",
     "log_loss_rows",
     "logsumexp_rows",
+    "logsumexp_split",
     "sigmoid_blocks",
     "softmax_grad_rows",
     "softmax_rows",
+    "softmax_split",
 ]

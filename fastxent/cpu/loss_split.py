@@ -1,0 +1,118 @@
+"""Cross-entropy of a few rows with many classes: threads share out the classes of each row."""
+
+import math
+
+from numba import prange
+
+from ..simd import empty_float64, fence
+from .compile import formula, inline, kernel
+from .finish import finish_classes, finish_target
+from .loss_row import (
+    Arrays,
+    derivatives_at,
+    exps_at,
+    logit_of_target,
+    places_at,
+    row_to_sum,
+    summed,
+    unfinished_in,
+)
+from .options import in_addresses
+from .parts import Shared, memory_of_thread, part_of_thread, shared_for, sum_of_parts, sum_part
+from .row_lanes import RowOutputs
+from .shape import n_classes_of, n_rows_of
+from .slots import Slots, empty_slots, put_nothing, put_summed, slots_in_memory, solve
+from .strided import address, row_at, set_to_zero
+from .targets import sample_weight_of, survey, target_of
+from .total import mean_of
+
+_NOT_PACKED = Arrays(None, None, None, None, None)
+
+
+@formula
+def _places(logits, grad, options, i):
+    arrays = Arrays(logits, options.soft_targets, grad, options.hess, options.targets_grad)
+    return places_at(arrays, i, _NOT_PACKED, 0)
+
+
+@formula
+def _row(places, targets, i, z_y, options):
+    return row_to_sum(places, target_of(targets, i), z_y, address(targets), in_addresses(options))
+
+
+@formula
+def _sum_part(thread, n_threads, logits, targets, i, z_y, options, grad, shared):
+    places = _places(logits, grad, options, i)
+    memory = memory_of_thread(shared, thread, places.logits.start)
+    row, exps = _row(places, targets, i, z_y, options), exps_at(derivatives_at(places), memory)
+    sum_part(thread, n_threads, row, exps, memory, address(shared.sums), in_addresses(options))
+
+
+@inline
+def _solve(logits, targets, is_kept, i, z_y, options, loss, lse, shared, slots):
+    """Puts the row's sums in the first slot, and what comes of them in its outputs."""
+    if is_kept:
+        row = _row(_places(logits, None, options, i), targets, i, z_y, options)
+        sums = sum_of_parts(row, address(shared.sums), in_addresses(options))
+        s = sample_weight_of(options.sample_weight, i)
+        put_summed(slots_in_memory(slots), 0, summed(row, sums, s, address(targets)))
+    else:
+        put_nothing(slots_in_memory(slots), 0)
+    to = RowOutputs(address(loss), address(lse), address(options.entropy), address(options.rank))
+    solve(slots_in_memory(slots), i, i + 1, address(targets), n_classes_of(logits), to, in_addresses(options))
+
+
+@inline
+def _finish_part(thread, n_threads, logits, targets, i, scale, options, grad, shared, slots):
+    places, y = _places(logits, grad, options, i), target_of(targets, i)
+    first, last = part_of_thread(thread, n_threads, places.logits.start, n_classes_of(logits))
+    unfinished = unfinished_in(
+        slots_in_memory(slots),
+        0,
+        places,
+        y,
+        address(targets),
+        memory_of_thread(shared, 0, places.logits.start),
+        scale,
+        in_addresses(options),
+    )
+    finish_classes(unfinished, first, last, in_addresses(options))
+    if first <= y < last:
+        finish_target(unfinished, in_addresses(options))
+    fence()
+
+
+@formula
+def _set_to_zero(logits, grad, options, i):
+    places = _places(logits, grad, options, i)
+    for place in (places.grad, places.hess, places.targets_grad):
+        set_to_zero(place)
+
+
+@kernel("loss", "lse", "grad", "rank", "entropy", "hess", "targets_grad")
+def cross_entropy_split(n_threads, logits, targets, ignore_index, divisor, options, loss, lse, grad):
+    """As `cross_entropy_rows`, to the bit, for arrays whose classes all lie side by side."""
+    n_rows, n_classes = n_rows_of(logits), n_classes_of(logits)
+    divisor, scale, bad = survey(targets, n_rows, n_classes, ignore_index, divisor, options)
+    if bad >= 0:
+        return 0.0, bad
+    row_losses = empty_float64(n_rows) if loss is None else loss
+    shared, slots = (
+        Shared(*shared_for(logits, grad, n_threads, options)),
+        Slots(*empty_slots()),
+    )  # see `parts`
+    for i in range(n_rows):
+        y, s = target_of(targets, i), sample_weight_of(options.sample_weight, i)
+        is_kept, z_y = (y != ignore_index) & (s != 0.0), math.nan
+        if is_kept:
+            z_y = logit_of_target(row_at(logits, i, None, 0), y, targets)
+            for thread in prange(n_threads):
+                _sum_part(thread, n_threads, logits, targets, i, z_y, options, grad, shared)
+        _solve(logits, targets, is_kept, i, z_y, options, row_losses, lse, shared, slots)
+        if grad is not None:
+            if is_kept:
+                for thread in prange(n_threads):
+                    _finish_part(thread, n_threads, logits, targets, i, scale, options, grad, shared, slots)
+            else:
+                _set_to_zero(logits, grad, options, i)
+    return mean_of(row_losses, divisor), bad

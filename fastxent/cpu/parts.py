@@ -1,0 +1,105 @@
+"""One row shared out among threads: each takes a part, a stretch of whole blocks.
+
+What comes out is what `row` gives, to the bit: what the blocks add up to is put together in their order,
+whichever thread has summed them.
+"""
+
+from typing import Any, NamedTuple
+
+from ..simd import empty_float64, get, put
+from .compile import formula, inline
+from .row import Memory, memory_for, plus_block, sums_of_block
+from .row_block import (
+    Copies,
+    copies_in_memory,
+    copies_of_thread,
+    first_stretch,
+    max_found,
+    max_of,
+    stretch_after,
+)
+from .shape import block_length, n_classes_of, number_of_blocks, rows_of_chunk
+from .shift import Shift
+from .strided import address
+from .sums import Sums
+from .tally import Tally
+
+
+class Shared(NamedTuple):
+    """Memory for a row that threads share.
+
+    Numba hands a named tuple on to threads only if it is flat, and made in the kernel itself by its class.
+    """
+
+    shifts: Any
+    near: Any
+    computed: Any
+    exps: Any
+    kept: Any
+    sums: Any  # of each block
+
+
+_N_SUMS = 8
+"""Numbers in the `Sums` of a block."""
+
+
+@formula
+def shared_for(logits, out, n_threads, options):
+    shifts, copies, exps, kept = memory_for(logits, out, 1, n_threads, options)
+    n_blocks = number_of_blocks(n_classes_of(logits), logits)
+    return Shared(shifts, copies.near, copies.computed, exps, kept, empty_float64(_N_SUMS * n_blocks))
+
+
+@formula
+def memory_of_thread(shared, thread, z):
+    """The addresses of what `row` needs."""
+    copies = copies_of_thread(copies_in_memory(Copies(shared.near, shared.computed)), thread, z)
+    return Memory(address(shared.shifts), copies, address(shared.exps), address(shared.kept))
+
+
+@formula
+def part_of_thread(thread, n_threads, z, n_classes):
+    """The first class, and that after the last."""
+    first, stop = rows_of_chunk(thread, n_threads, number_of_blocks(n_classes, z))
+    return first * block_length(z), min(stop * block_length(z), n_classes)
+
+
+@formula
+def _put_sums(sums, start, z, block):
+    at = _N_SUMS * (start // block_length(z))
+    for i, number in enumerate((block.others, *block.shift, block.top, *block.tally)):
+        put(sums, at + i, number)
+
+
+@formula
+def _sums_at(sums, start, z):
+    at, numbers = _N_SUMS * (start // block_length(z)), ()
+    for i in range(_N_SUMS):
+        numbers += (get(sums, at + i),)
+    return Sums(numbers[0], Shift(*numbers[1:3]), numbers[3], Tally(*numbers[4:]))
+
+
+@inline
+def sum_part(thread, n_threads, row, exps, memory, sums, options):
+    """Sums each block of a part; other than that as `sum_exp`."""
+    z, n_classes = row.logits, row.n_classes
+    first, last = part_of_thread(thread, n_threads, z, n_classes)
+    logits, block_max = (
+        first_stretch(memory.copies, z, first, n_classes, options),
+        max_of(z, first, n_classes),
+    )
+    for start in range(first, last, block_length(z)):
+        upcoming = stretch_after(memory.copies, start, row)
+        block, ahead = sums_of_block(row, logits, upcoming, start, block_max, exps, memory, None, options)
+        _put_sums(sums, start, z, block)
+        logits, block_max = upcoming, max_found(z, start + block_length(z), n_classes, ahead)
+
+
+@inline
+def sum_of_parts(row, sums_of_blocks, options):
+    """The sums over the row."""
+    z = row.logits
+    sums = _sums_at(sums_of_blocks, 0, z)
+    for start in range(block_length(z), row.n_classes, block_length(z)):
+        sums = plus_block(sums, _sums_at(sums_of_blocks, start, z), row, start, options)
+    return sums
