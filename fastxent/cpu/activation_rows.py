@@ -8,12 +8,14 @@ from ..simd import (
     broadcast,
     fence,
     first_lanes,
+    flush_subnormals,
     lanes_of,
     load,
     load_masked,
     maximum,
     reduce_max,
     reduce_sum,
+    restore_subnormals,
     store,
     store_masked,
     where,
@@ -80,7 +82,7 @@ def none_before(logits, out, memory):
 @inline
 def softmax_chunk(logits, out, rows):
     packed, packed_out = packed_rows(logits, 1), packed_rows(out, 1)
-    memory = memory_for(logits, out, 1, 1, PLAIN)
+    memory, control = memory_for(logits, out, 1, 1, PLAIN), flush_subnormals()
     before = none_before(logits, out, in_memory(memory))
     for i in range(rows[0], rows[1]):
         place = row_at(out, i, packed_out, 0)
@@ -88,6 +90,7 @@ def softmax_chunk(logits, out, rows):
         if i + 1 == rows[1] or place.is_strided:
             before = finish(before, PLAIN)
             written(place, place.n_classes)
+    restore_subnormals(control)
     fence()
 
 
@@ -174,10 +177,12 @@ def softmax_grad_row(probs, grad, result):
 @inline
 def softmax_grad_chunk(probs, grad, out, rows):
     packed_probs, packed_grad, packed_out = packed_rows(probs, 1), packed_rows(grad, 1), packed_rows(out, 1)
+    control = flush_subnormals()
     for i in range(rows[0], rows[1]):
         softmax_grad_row(
             row_at(probs, i, packed_probs, 0), row_at(grad, i, packed_grad, 0), row_at(out, i, packed_out, 0)
         )
+    restore_subnormals(control)
 
 
 @kernel("out")

@@ -2,7 +2,7 @@
 
 from numba import prange
 
-from ..simd import fence, row_pointer
+from ..simd import fence, flush_subnormals, restore_subnormals, row_pointer
 from .activation_rows import (
     derivatives_to,
     logsumexp_of,
@@ -49,12 +49,14 @@ def _sum_exps_part(thread, n_threads, logits, out, i, shared):
 
 @inline
 def _finish_part(thread, n_threads, logits, out, i, shared):
-    memory, sums = memory_of_thread(shared, thread, address(logits)), _sums(logits, i, shared)
+    control, memory = flush_subnormals(), memory_of_thread(shared, thread, address(logits))
+    sums = _sums(logits, i, shared)
     to, exps = _derivatives_and_exps(logits, out, i, memory)
     row, scale = _row(logits, i), probability_scale(sums.others)
     unfinished = unfinished_softmax(row, exps, memory, to, sums.shift, sums.top, scale)
     first, last = part_of_thread(thread, n_threads, row.logits, row.n_classes)
     finish_classes(unfinished, first, last, PLAIN)
+    restore_subnormals(control)
     fence()
 
 

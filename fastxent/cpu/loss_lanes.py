@@ -13,12 +13,14 @@ from ..simd import (
     empty_float64,
     empty_row,
     first_lanes,
+    flush_subnormals,
     lanes_of,
     load,
     load_masked,
     maximum,
     narrow,
     pointer,
+    restore_subnormals,
     store,
     to_float,
     where,
@@ -144,7 +146,7 @@ def _loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, 
     y_of, s_of = address(targets), address(options.sample_weight)
     to = RowOutputs(address(loss), address(lse), address(options.entropy), address(options.rank))
     addresses = in_addresses(options)
-    memory, n_rows = memory_for(in_blocks, logits), n_rows_of(logits)
+    memory, n_rows, control = memory_for(in_blocks, logits), n_rows_of(logits), flush_subnormals()
     for start in range(tiles[0] * lanes, min(tiles[1] * lanes, n_rows), lanes):
         n_lanes = min(lanes, n_rows - start)
         z = pointer(exps, 0)
@@ -174,6 +176,7 @@ def _loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, 
             columns_at(options.hess, start, n_lanes, z),
             columns_at(options.targets_grad, start, n_lanes, z),
         )
+    restore_subnormals(control)
 
 
 @formula

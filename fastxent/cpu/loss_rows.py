@@ -2,7 +2,7 @@
 
 from numba import prange
 
-from ..simd import empty_float64, fence
+from ..simd import empty_float64, fence, flush_subnormals, restore_subnormals
 from .compile import formula, inline, kernel
 from .finish import finish
 from .loss_row import (
@@ -70,7 +70,7 @@ def _loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, 
 
     Working memory lives until its last use here, so its addresses are taken where they are needed.
     """
-    n_classes = n_classes_of(logits)
+    n_classes, control = n_classes_of(logits), flush_subnormals()
     at_once = rows_at_once(n_classes)
     arrays = Arrays(logits, options.soft_targets, grad, options.hess, options.targets_grad)
     packed, scratch = packed_in(arrays, 2 * at_once), memory_for(logits, grad, at_once, 1, options)
@@ -93,6 +93,7 @@ def _loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, 
             is_kept = is_row & (y != ignore_index) & (s != 0.0)
             _step(is_row, is_kept, places, y, s, y_of, before, places_before, slots, slot, memory, addresses)
         solve(slots, start, rows[1], y_of, n_classes, to, addresses)
+    restore_subnormals(control)
     _end_streams(grad)
 
 

@@ -4,7 +4,7 @@ import math
 
 from numba import prange
 
-from ..simd import empty_float64, fence
+from ..simd import empty_float64, fence, flush_subnormals, restore_subnormals
 from .compile import formula, inline, kernel
 from .finish import finish_classes, finish_target
 from .loss_row import (
@@ -45,12 +45,15 @@ def _sum_part(thread, n_threads, logits, targets, i, z_y, options, grad, shared)
     places = _places(logits, grad, options, i)
     memory = memory_of_thread(shared, thread, places.logits.start)
     row, exps = _row(places, targets, i, z_y, options), exps_at(derivatives_at(places), memory)
+    control = flush_subnormals()
     sum_part(thread, n_threads, row, exps, memory, address(shared.sums), in_addresses(options))
+    restore_subnormals(control)
 
 
 @inline
 def _solve(logits, targets, is_kept, i, z_y, options, loss, lse, shared, slots):
     """Puts the row's sums in the first slot, and what comes of them in its outputs."""
+    control = flush_subnormals()
     if is_kept:
         row = _row(_places(logits, None, options, i), targets, i, z_y, options)
         sums = sum_of_parts(row, address(shared.sums), in_addresses(options))
@@ -60,6 +63,7 @@ def _solve(logits, targets, is_kept, i, z_y, options, loss, lse, shared, slots):
         put_nothing(slots_in_memory(slots), 0)
     to = RowOutputs(address(loss), address(lse), address(options.entropy), address(options.rank))
     solve(slots_in_memory(slots), i, i + 1, address(targets), n_classes_of(logits), to, in_addresses(options))
+    restore_subnormals(control)
 
 
 @inline
@@ -76,9 +80,11 @@ def _finish_part(thread, n_threads, logits, targets, i, scale, options, grad, sh
         scale,
         in_addresses(options),
     )
+    control = flush_subnormals()
     finish_classes(unfinished, first, last, in_addresses(options))
     if first <= y < last:
         finish_target(unfinished, in_addresses(options))
+    restore_subnormals(control)
     fence()
 
 

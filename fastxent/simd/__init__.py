@@ -42,6 +42,7 @@ from .memory import (
 )
 from .storage import arithmetic_type, bfloat16, float16, storage_type
 from .streaming import elements_to_line, fence, prefetch, store_past_caches
+from .subnormals import flush_subnormals, restore_subnormals
 from .transpose import load_four, store_four
 from .vector import VECTOR_BYTES, Mask, Vector
 
@@ -69,6 +70,7 @@ __all__ = [
     "fence",
     "first_lanes",
     "float16",
+    "flush_subnormals",
     "fma",
     "folded",
     "from_bits",
@@ -93,6 +95,7 @@ __all__ = [
     "put",
     "reduce_max",
     "reduce_sum",
+    "restore_subnormals",
     "round_to_integer",
     "row_offsets",
     "row_pointer",
