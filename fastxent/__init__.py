@@ -1,5 +1,6 @@
 """Softmax cross-entropy, its gradient and its close relatives for NumPy arrays, at the speed of memory."""
 
+from . import _njit as _njit  # for Numba to know it
 from . import reference
 from .activations import log_softmax, logsumexp, sigmoid, softmax, softmax_grad
 from .binary import binary_cross_entropy, binary_cross_entropy_with_grad

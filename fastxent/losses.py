@@ -43,7 +43,8 @@ def cross_entropy(
 
     and with soft targets t it is s·[Σ_j m_j·(lse − u_j) + z_loss·lse²], m_j = w_j·((1−e)·t_j + e/K).
     Nothing overflows, nothing cancels where one class holds nearly all of the probability, and a class
-    of weight or mass 0 adds 0 even if it is impossible.
+    of weight or mass 0 adds 0 even if it is impossible. Functions compiled with `@njit` may call it too,
+    with integer targets and classes on the last axis.
 
     Parameters
     ----------
@@ -159,7 +160,7 @@ def cross_entropy_with_grad(
     p_j − [j = y] (Bishop, Pattern Recognition and Machine Learning, 2006, equation 4.109). It is divided
     as the loss is; for "none" it is that of the sum. Rows that are not read, and classes whose logit is
     −inf and whose mass is 0, have exactly 0; other classes of rows that hold NaN or +inf have NaN, but
-    softcap makes a finite logit of +inf.
+    softcap makes a finite logit of +inf. `@njit` functions may call it as they may `cross_entropy`.
 
     Parameters
     ----------

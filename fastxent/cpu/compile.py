@@ -18,12 +18,13 @@ import numpy as np
 from numba import njit, types
 from numba.core.caching import FunctionCache
 from numba.core.runtime.nrt import rtsys
+from numba.core.typing.templates import Signature
 
 from ..simd import storage_type
 from ..simd.formula import formula, specialised_formula
 from ..simd.inlining import KernelCompiler, inline
 
-__all__ = ["Kernel", "formula", "inline", "kernel", "or_none", "specialised_formula"]
+__all__ = ["Kernel", "formula", "inline", "kernel", "or_none", "source_digest", "specialised_formula"]
 
 Variant = tuple[Any, ...]
 
@@ -48,7 +49,7 @@ def or_none(function: Callable[..., Any]) -> Any:
 
 
 @cache
-def _source_digest() -> str:
+def source_digest() -> str:
     """Names the package's sources, so that cached machine code of another version is never found.
 
     Numba's own cache looks at the file of the batch loop alone, not at the files of what it inlines.
@@ -100,22 +101,42 @@ class Kernel:
     def signature(self, arguments: tuple[Any, ...]) -> tuple[types.Type, ...]:
         return tuple(map(self._type_of, self._parameters, arguments))
 
+    def address(self, parallel: bool, signature: Signature) -> int:
+        """Where the machine code for a signature is, which compiled code calls as Numba does."""
+        result = self._compiled_for(parallel, signature.args).overloads[signature.args]
+        if result.signature.return_type != signature.return_type:
+            raise TypeError(f"expected {signature}, got {result.signature}")
+        return result.library.get_pointer_to_function(result.fndesc.llvm_func_name)
+
+    def parameter_type(self, name: str, given: types.Type) -> types.Type:
+        """As what an argument of this type is passed."""
+        if isinstance(given, types.Array):
+            readonly = name not in self._outputs
+            return types.Array(given.dtype, given.ndim, "A", readonly, aligned=False)
+        if isinstance(given, types.NamedTuple):
+            fields = map(self.parameter_type, given.fields, given)
+            return types.BaseTuple.from_types(list(fields), given.instance_class)
+        return given
+
     def _compiled(self, variant: Variant, arguments: tuple[Any, ...]) -> Callable[..., Any]:
-        parallel = variant[0]
         signature = self.signature(arguments)
+        entry = self._compiled_for(variant[0], signature).get_overload(signature)
+        self.entries[variant] = entry
+        return entry
+
+    def _compiled_for(self, parallel: bool, signature: tuple[types.Type, ...]) -> Any:
         with self._lock:
             if parallel not in self._dispatchers:
                 self._dispatchers[parallel] = self._new_dispatcher(parallel)
             dispatcher = self._dispatchers[parallel]
             dispatcher.compile(signature)
-            self.entries[variant] = dispatcher.get_overload(signature)
-            return self.entries[variant]
+            return dispatcher
 
     def _new_dispatcher(self, parallel: bool) -> Any:
         # Numba names the cache file after the function, and forgets the compile options there.
         loop = FunctionType(self._loop.__code__, self._loop.__globals__, self._loop.__name__)
         variant = "parallel" if parallel else "serial"
-        loop.__qualname__ = f"{self._loop.__name__}_{variant}_{_source_digest()}"
+        loop.__qualname__ = f"{self._loop.__name__}_{variant}_{source_digest()}"
         loop.__module__ = self._loop.__module__
         dispatcher: Any = njit(parallel=parallel, **_KERNEL)(loop)
         dispatcher._cache = _Cache(loop)
@@ -125,8 +146,7 @@ class Kernel:
         if argument is None:
             return types.none
         if isinstance(argument, np.ndarray):
-            readonly = name not in self._outputs
-            return types.Array(storage_type(argument.dtype), argument.ndim, "A", readonly, aligned=False)
+            return self.parameter_type(name, types.Array(storage_type(argument.dtype), argument.ndim, "A"))
         if isinstance(argument, tuple):
             fields = map(self._type_of, type(argument)._fields, argument)  # type: ignore[attr-defined]
             return types.BaseTuple.from_types(list(fields), type(argument))  # as Numba types one in a kernel

@@ -86,6 +86,16 @@ def are_apart(typing_context, p, q):
 
 
 @intrinsic
+def number_of(typing_context, p):
+    """The address as an integer."""
+
+    def lower(context, builder, sig, args):
+        return builder.ptrtoint(args[0], ir.IntType(64))
+
+    return signature(types.int64, p), lower
+
+
+@intrinsic
 def pointer_as(typing_context, scratch, z):
     """The first byte of a scratch array as an address of elements like those that z points at or holds."""
     result = types.CPointer(z.dtype)

@@ -1,0 +1,296 @@
+"""What is compiled in place of a call in a user's function: the checks that Python makes, and the kernel.
+
+Every argument has one type here. None stands for those that were not given, which leave no code behind.
+"""
+
+import math
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numba import njit, types
+
+from . import _dispatch
+from ._njit import FLAGS
+from .cpu import MAX_CLASSES, Options, calls
+from .simd.formula import formula
+from .simd.overlap import first_overlapping
+
+_function = njit(no_cfunc_wrapper=True, **FLAGS)
+_INT64_MAX = np.uint64(2**63 - 1)
+
+
+class _Invalid(ValueError):
+    """Compiled code raises it with a message, and the values to put in."""
+
+    def __str__(self):
+        message, *values = self.args
+        return message.format(*values)
+
+
+class _Overlap(ValueError):
+    def __str__(self):
+        name = ("loss_out", "lse_out", "rank_out", "entropy_out", "hess_out", "grad_out")[self.args[0]]
+        but = ", unless it is the logits" if name == "grad_out" else ""
+        return f"{name} must not overlap another array in memory{but}"
+
+
+class _NoClass(IndexError):
+    def __str__(self):
+        shape, i, target, n_classes, ignore_index = self.args
+        position = ", ".join(str(place) for place in np.unravel_index(i, shape))
+        return (
+            f"{f'targets[{position}]' if shape else 'targets'} is {target}, expected a class from 0 to"
+            f" {n_classes - 1} or ignore_index ({ignore_index})"
+        )
+
+
+@_function
+def _same(argument):
+    return argument
+
+
+@_function
+def _nothing(argument):
+    return None
+
+
+@_function
+def _one_row(array):
+    return np.expand_dims(array, 0)
+
+
+@_function
+def _one_int64(number):
+    array = np.empty(1, np.int64)
+    array[0] = number
+    return array
+
+
+@_function
+def _one_float64(number):
+    array = np.empty(1, np.float64)
+    array[0] = number
+    return array
+
+
+@_function
+def _as_int64(array):
+    return np.ascontiguousarray(array).astype(np.int64)
+
+
+@_function
+def _uint64_as_int64(array):
+    # What int64 cannot hold is out of range anyway, and must not wrap to a valid class.
+    return np.minimum(np.ascontiguousarray(array), _INT64_MAX).astype(np.int64)
+
+
+@_function
+def _one_uint64(number):
+    return _one_int64(min(number, _INT64_MAX))
+
+
+@_function
+def _as_float64(array):
+    return np.ascontiguousarray(array).astype(np.float64)
+
+
+def _to_int64(given: types.Type) -> Any:
+    """What makes of targets of this type a contiguous array."""
+    if isinstance(given, types.Integer):
+        return _one_uint64 if types.unliteral(given) == types.uint64 else _one_int64
+    if given.dtype == types.uint64:
+        return _uint64_as_int64
+    return _same if (given.dtype, given.layout) == (types.int64, "C") else _as_int64
+
+
+def _to_float64(given: types.Type | None) -> Any:
+    """The same of weights."""
+    if given is None:
+        return _same
+    if isinstance(given, types.Number):
+        return _one_float64
+    return _same if (given.dtype, given.layout) == (types.float64, "C") else _as_float64
+
+
+@_function
+def _new_rows(z):
+    n_rows = 1
+    for size in z.shape[:-1]:
+        n_rows *= size
+    return np.empty(n_rows, np.float64)
+
+
+@_function
+def _put(out, values):
+    for i, index in enumerate(np.ndindex(out.shape)):
+        out[index] = values[i]
+
+
+@_function
+def new_grad(logits, grad_out):
+    return np.empty(logits.shape, logits.dtype)
+
+
+@_function
+def given_grad(logits, grad_out):
+    return grad_out
+
+
+@_function
+def _reduced(loss, losses, z, loss_out):
+    return loss
+
+
+@_function
+def _each(loss, losses, z, loss_out):
+    result = np.empty(z.shape[:-1], z.dtype)
+    _put(result, losses)
+    return result
+
+
+@_function
+def _only(loss, losses, z, loss_out):
+    return z.dtype.type(losses[0])
+
+
+@_function
+def _stored(loss, losses, z, loss_out):
+    return loss_out
+
+
+@formula
+def _float(number):
+    return None if number is None else float(number)
+
+
+@formula
+def _float_or(number, otherwise):
+    return float(otherwise if number is None else number)
+
+
+@_function
+def _first_bad(weights):
+    for i in range(weights.size):
+        if not 0.0 <= weights.flat[i] < math.inf:
+            return i
+    return -1
+
+
+@_function
+def _check_weights(z, weight, w, sample_weight, s):
+    """The last two pairs are as given, or None, and as kernels take them."""
+    if weight is not None:
+        if w.shape != z.shape[-1:]:
+            raise _Invalid("weight must have shape {}, got {}", z.shape[-1:], w.shape)
+        i = _first_bad(w)
+        if i >= 0:
+            raise _Invalid("weight must be finite and at least 0, got {} at flat index {}", w.flat[i], i)
+    if sample_weight is not None:
+        if s.shape != z.shape[:-1]:
+            raise _Invalid("sample_weight must have shape {}, got {}", z.shape[:-1], s.shape)
+        i = _first_bad(s)
+        if i >= 0:
+            raise _Invalid(
+                "sample_weight must be finite and at least 0, got {} at flat index {}", s.flat[i], i
+            )
+
+
+@_function
+def _check_numbers(label_smoothing, focal_gamma, z_loss, softcap, logit_scale, normalizer, hess_out):
+    if label_smoothing is not None and not 0.0 <= label_smoothing <= 1.0:
+        raise _Invalid("label_smoothing must be from 0 to 1, got {}", label_smoothing)
+    if focal_gamma is not None and not 0.0 <= focal_gamma < math.inf:
+        raise _Invalid("focal_gamma must be finite and at least 0, got {}", focal_gamma)
+    if z_loss is not None and not 0.0 <= z_loss < math.inf:
+        raise _Invalid("z_loss must be finite and at least 0, got {}", z_loss)
+    if softcap is not None and not 0.0 < softcap < math.inf:
+        raise _Invalid("softcap must be positive and finite, got {}", softcap)
+    if logit_scale is not None and not 0.0 < logit_scale < math.inf:
+        raise _Invalid("logit_scale must be positive and finite, got {}", logit_scale)
+    if normalizer is not None and not 0.0 < normalizer < math.inf:
+        raise _Invalid("normalizer must be positive and finite, got {}", normalizer)
+    if hess_out is not None and focal_gamma is not None and focal_gamma != 0.0:
+        raise _Invalid("hess_out cannot be had with focal_gamma, where the Hessian is not that of softmax")
+
+
+_has_neighbouring_rows = _function(_dispatch._has_neighbouring_rows)
+
+
+@_function
+def _run(z, y, ignore_index, divisor, options, losses, lse, grad):
+    if z.shape[-1] <= MAX_CLASSES:
+        kernel = calls.LANES
+    elif _has_neighbouring_rows(z):
+        kernel = calls.COLUMNS
+    else:
+        kernel = calls.ROWS
+    n_chunks = 1
+    has_work = z.size >= _dispatch.PARALLEL_FROM and z.size > z.shape[-1]
+    # In a parallel loop, where there are threads enough and some layers abort on more, nobody has the GIL.
+    if has_work and calls.gil_is_held():
+        n_chunks = calls.number_of_threads()
+    return calls.cross_entropy(
+        kernel, n_chunks > 1, n_chunks, z, y, ignore_index, divisor, options, losses, lse, grad
+    )
+
+
+@cache
+def solver(reduction: str, **given: types.Type | None) -> Any:
+    """What to call with these arguments, in this order, for arguments of these types."""
+    is_row, is_reduced = given["logits"].ndim == 1, reduction != "none"
+    as_y = _to_int64(given["targets"])
+    as_w, as_s = _to_float64(given["weight"]), _to_float64(given["sample_weight"])
+    as_rows, as_grad, as_hess = (
+        _one_row if is_row and given[name] else _same for name in ("logits", "grad", "hess_out")
+    )
+    new_losses = _nothing if is_reduced and not given["loss_out"] else _new_rows
+    new_lse, new_rank, new_entropy = (
+        _new_rows if given[name] else _nothing for name in ("lse_out", "rank_out", "entropy_out")
+    )
+    loss_of = _reduced if is_reduced else _stored if given["loss_out"] else _only if is_row else _each
+    usual_divisor = 0.0 if reduction == "mean" else 1.0
+
+    # fmt: off
+    @_function
+    def solve(
+        logits, targets, weight, sample_weight, ignore_index, label_smoothing, focal_gamma, z_loss, softcap,
+        logit_scale, normalizer, loss_out, lse_out, rank_out, entropy_out, grad, hess_out,
+    ):
+        # fmt: on
+        z, y, w, s = as_rows(logits), as_y(targets), as_w(weight), as_s(sample_weight)
+        if y.shape != z.shape[:-1]:
+            raise _Invalid(
+                "targets must have shape {}, that of logits without its class axis; got {}",
+                z.shape[:-1],
+                y.shape,
+            )
+        _check_weights(z, weight, w, sample_weight, s)
+        _check_numbers(label_smoothing, focal_gamma, z_loss, softcap, logit_scale, normalizer, hess_out)
+        g, h = as_grad(grad), as_hess(hess_out)
+        i = first_overlapping((z, y, w, s), (loss_out, lse_out, rank_out, entropy_out, h, g))
+        if i >= 0:
+            raise _Overlap(i)
+
+        losses, lse, rank, entropy = new_losses(z), new_lse(z), new_rank(z), new_entropy(z)
+        # fmt: off
+        options = Options(
+            None, w, s, _float(label_smoothing), _float(focal_gamma), _float(z_loss), _float(softcap),
+            _float(logit_scale), rank, entropy, h, None, None,
+        )
+        # fmt: on
+        divisor = _float_or(normalizer, usual_divisor)
+        loss, bad = _run(z, y, ignore_index, divisor, options, losses, lse, g)
+        if bad >= 0:
+            raise _NoClass(logits.shape[:-1], bad, y.flat[bad], z.shape[-1], ignore_index)
+        if loss_out is not None:
+            _put(loss_out, losses)
+        if lse_out is not None:
+            _put(lse_out, lse)
+        if rank_out is not None:
+            _put(rank_out, rank)
+        if entropy_out is not None:
+            _put(entropy_out, entropy)
+        return loss_of(loss, losses, z, loss_out)
+
+    return solve

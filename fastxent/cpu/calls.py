@@ -1,0 +1,127 @@
+"""The kernels of cross-entropy, called from what users compile: the machine code that Python calls too.
+
+A call learns the address of its kernel when it is first run; that kernel is compiled or loaded then.
+"""
+
+from functools import cache
+from itertools import product
+
+import numba
+from numba import types
+from numba.core import cgutils
+from numba.core.typing.templates import signature
+from numba.extending import intrinsic
+
+from ..simd.callbacks import Callback, call_address
+from .compile import source_digest
+from .loss_lanes import cross_entropy_columns, cross_entropy_lanes
+from .loss_rows import cross_entropy_rows
+from .options import Options
+
+_KERNELS = cross_entropy_lanes, cross_entropy_columns, cross_entropy_rows
+LANES, COLUMNS, ROWS = range(len(_KERNELS))
+_RESULT = types.Tuple((types.float64, types.int64))
+_OFF = {"label_smoothing": 0.0, "focal_gamma": 0.0, "z_loss": 0.0, "logit_scale": 1.0}
+"""Values with which Python leaves an option out."""
+
+
+class _Callback(Callback):
+    """One of the package as it is: what was compiled with another is not loaded from Numba's cache."""
+
+    def __init__(self, digest, *arguments):
+        self._made_of = type(self), digest, *arguments
+        super().__init__(f"fastxent.{digest}.{type(self).__name__}{arguments}")
+
+    def __reduce__(self):
+        return _callback, self._made_of
+
+
+@cache
+def _callback(kind, digest, *arguments):
+    if digest != source_digest():
+        raise OSError("compiled with another version of fastxent")
+    return kind(digest, *arguments)
+
+
+class _Threads(_Callback):
+    def result(self, number):
+        return numba.get_num_threads()
+
+
+class _Addresses(_Callback):
+    """Of the kernels for arguments of some types, each serial and parallel."""
+
+    def result(self, number):
+        _, _, *argument_types = self._made_of
+        kernel, parallel = _KERNELS[number // 2], number % 2 == 1
+        return kernel.address(parallel, signature(_RESULT, *argument_types))
+
+
+@intrinsic
+def number_of_threads(typing_context):
+    """To be asked for outside of parallel loops."""
+
+    def lower(context, builder, sig, args):
+        return _callback(_Threads, source_digest()).call(context, builder, cgutils.intp_t(0))
+
+    return signature(types.intp), lower
+
+
+gil_is_held = types.ExternalFunction("PyGILState_Check", types.int32())
+
+
+def _mixes(context, builder, options, place):
+    """LLVM: for each set of options that may be off, whether that is so, and type and place without them."""
+    fields = list(zip(options, cgutils.unpack_tuple(builder, place), strict=True))
+    nothing = types.none, context.get_dummy_value()
+    maybe_off = [i for i, name in enumerate(Options._fields) if name in _OFF and options[i] != types.none]
+    for off in product((False, True), repeat=len(maybe_off)):
+        is_this, left = cgutils.true_bit, list(fields)
+        for i, is_off in zip(maybe_off, off, strict=True):
+            value = fields[i][1]
+            symbol = "==" if is_off else "!="
+            compare = builder.fcmp_ordered if is_off else builder.fcmp_unordered
+            is_this = builder.and_(is_this, compare(symbol, value, value.type(_OFF[Options._fields[i]])))
+            left[i] = nothing if is_off else fields[i]
+        mix = types.BaseTuple.from_types([t for t, _ in left], Options)
+        yield is_this, mix, context.make_tuple(builder, mix, [p for _, p in left])
+
+
+@intrinsic
+def cross_entropy(
+    typing_context,
+    kernel,
+    is_parallel,
+    n_chunks,
+    logits,
+    targets,
+    ignore_index,
+    divisor,
+    options,
+    loss,
+    lse,
+    grad,
+):
+    """What the kernel of this number gives; options of a value that switches them off are left out."""
+    names = ["n_chunks", "logits", "targets", "ignore_index", "divisor", "options", "loss", "lse", "grad"]
+    given = [types.int64, logits, targets, types.int64, types.float64, options, loss, lse, grad]
+    at = names.index("options")
+
+    def lower(context, builder, sig, args):
+        kernel, is_parallel, *places = args
+        number = builder.add(builder.mul(kernel, kernel.type(2)), builder.zext(is_parallel, kernel.type))
+        result = cgutils.alloca_once(builder, context.get_value_type(_RESULT))
+        for is_this, mix, mix_place in _mixes(context, builder, options, places[at]):
+            with builder.if_then(is_this):
+                kernel_types = tuple(
+                    _KERNELS[0].parameter_type(name, mix if name == "options" else numba_type)
+                    for name, numba_type in zip(names, given, strict=True)
+                )
+                addresses = _callback(_Addresses, source_digest(), *kernel_types)
+                address = addresses.call_once(context, builder, number, 2 * len(_KERNELS))
+                arguments = [*places[:at], mix_place, *places[at + 1 :]]
+                kernel_signature = signature(_RESULT, *kernel_types)
+                builder.store(call_address(context, builder, address, kernel_signature, arguments), result)
+        return builder.load(result)
+
+    return signature(_RESULT, types.int64, types.boolean, *given), lower

@@ -1,0 +1,72 @@
+"""Python that compiled code calls by name, and machine code that it so comes to know the address of.
+
+What a compiled function calls becomes part of it, and of what Numba's cache keeps of it: it takes its time
+to compile in each caller, and callers in the cache keep an old one. What is called by name does not.
+"""
+
+from ctypes import CFUNCTYPE, c_ssize_t, c_void_p, cast
+
+from llvmlite import binding, ir
+from numba.core import cgutils
+
+_C_FUNCTION = CFUNCTYPE(c_ssize_t, c_ssize_t)
+_INTEGER = cgutils.intp_t
+
+
+class Callback:
+    """From an integer to an integer: `result`, which subclasses define; it takes the GIL.
+
+    Numba's cache keeps the callbacks of a compiled function with it, and unpickles them before it loads
+    that. So subclasses pickle as a call that makes them anew, under the same name. If that raises OSError,
+    Numba compiles the function instead.
+    """
+
+    def __init__(self, name):
+        self._name, self._c_function = name, _C_FUNCTION(self.result)
+        binding.add_symbol(name, cast(self._c_function, c_void_p).value)
+
+    def __call__(self):
+        """Numba does this before it loads a function that needs the name, which is known by now."""
+
+    def call(self, context, builder, number):
+        """LLVM: the result."""
+        context.active_code_library._reload_init.add(self)
+        function_type = ir.FunctionType(_INTEGER, [_INTEGER])
+        function = cgutils.get_or_insert_function(builder.module, function_type, self._name)
+        return builder.call(function, [number])
+
+    def call_once(self, context, builder, number, count):
+        """LLVM: the result for a number below the count; asked for again while it is 0."""
+        results = self._results(builder, count)
+        place = builder.gep(results, [_INTEGER(0), number])
+        align = context.get_abi_sizeof(_INTEGER)
+        result = cgutils.alloca_once_value(builder, builder.load_atomic(place, "acquire", align))
+        with cgutils.if_unlikely(builder, cgutils.is_null(builder, builder.load(result))):
+            found = self.call(context, builder, number)
+            builder.store_atomic(found, place, "release", align)
+            builder.store(found, result)
+        return builder.load(result)
+
+    def _results(self, builder, count):
+        name = f"{self._name} results"
+        if name in builder.module.globals:
+            return builder.module.globals[name]
+        array = ir.ArrayType(_INTEGER, count)
+        results = cgutils.add_global_variable(builder.module, array, name)
+        results.linkage, results.initializer = "internal", ir.Constant(array, None)
+        return results
+
+
+def call_address(context, builder, address, signature, arguments):
+    """LLVM: a call of what Numba has compiled for the signature; its errors are the caller's."""
+    with cgutils.if_unlikely(builder, cgutils.is_null(builder, address)):
+        message = "a function could not be compiled, for the reason that was printed"
+        context.call_conv.return_user_exc(builder, RuntimeError, (message,))
+    function_type = context.call_conv.get_function_type(signature.return_type, signature.args)
+    function = builder.inttoptr(address, function_type.as_pointer())
+    status, result = context.call_conv.call_function(
+        builder, function, signature.return_type, signature.args, arguments
+    )
+    with cgutils.if_unlikely(builder, status.is_error):
+        context.call_conv.return_status_propagate(builder, status)
+    return result
