@@ -22,3 +22,11 @@ def test_19_gradient_descent_with_p_less_y_classifies_real_digits(name, accuracy
     result = digits.train_and_evaluate(name, digits.load_data())
     assert result.accuracy >= accuracy
     assert result.loss < 0.3
+
+
+def test_a_network_trained_inside_one_compiled_function_tells_real_wines_apart():
+    pytest.importorskip("sklearn", reason="the wines come with scikit-learn, of the extra 'examples'")
+    wines = load("train_njit")
+    result = wines.train_and_evaluate(wines.load_data())
+    assert result.accuracy >= 0.95
+    assert result.losses[-1] < 0.01 < result.losses[0]
