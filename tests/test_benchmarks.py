@@ -21,7 +21,9 @@ from comparison import contenders, contest, goals, options, report  # noqa: E402
 
 SMALL = {"shape": (4, 100), "dtype": "float32", "function": "cross_entropy_with_grad"}
 SHAPE = SMALL["shape"]
-MODULES = [importlib.import_module(f"benchmarks.{name}") for name in ("throughput", "memory", "starting")]
+MODULES = [
+    importlib.import_module(f"benchmarks.{name}") for name in ("throughput", "memory", "starting", "compiled")
+]
 CLASSES = [
     value
     for module in MODULES
