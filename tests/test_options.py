@@ -166,7 +166,10 @@ def test_soft_one_hot_targets_equal_integer_ones(name, n_classes):
     assert results["targets_grad_out"][rows, targets].any()
 
 
-@pytest.mark.parametrize(("logits_dtype", "dtype"), [(np.float32, np.float64), (np.float64, np.float16)])
+@pytest.mark.parametrize(
+    ("logits_dtype", "dtype"),
+    [(np.float32, np.float64), pytest.param(np.float64, np.float16, marks=pytest.mark.exhaustive)],
+)
 @pytest.mark.parametrize("shape", [(37, LANES), (2, ROWS, 20)], ids=str)
 def test_soft_targets_may_have_another_dtype_than_the_logits(shape, logits_dtype, dtype):
     rng, mix = np.random.default_rng(0), Mix({}, outputs=("targets_grad_out",), soft=True)
@@ -369,6 +372,7 @@ def test_outputs_too_large_for_the_caches_have_the_bits_of_small_ones(byte, n_cl
     assert_large_as_small(logits, soft_targets, {"targets_grad_out": large})
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("byte", [0, 2, 40, 1])
 def test_large_outputs_of_half_types_have_the_bits_of_small_ones(byte):
     logits, targets, _ = large_problem(700)
@@ -377,6 +381,7 @@ def test_large_outputs_of_half_types_have_the_bits_of_small_ones(byte):
     assert_large_as_small(logits, targets, {"hess_out": large})
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("byte", [0, 4])
 def test_two_large_outputs_that_lie_alike_or_not_have_the_bits_of_small_ones(byte):
     logits, _, soft_targets = large_problem(700)
@@ -392,7 +397,9 @@ def test_a_large_output_whose_classes_lie_apart_has_the_bits_of_a_small_one(name
     assert np.all(every_other[:, 1::2] == 7.0)
 
 
-@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize(
+    "dtype", [pytest.param(np.float16, marks=pytest.mark.exhaustive), np.float32, np.float64]
+)
 @pytest.mark.parametrize("byte", [0, 8, 2])
 def test_a_large_gradient_apart_from_the_logits_has_the_bits_of_that_over_them(dtype, byte):
     logits, targets, _ = large_problem(700)

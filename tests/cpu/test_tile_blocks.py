@@ -27,7 +27,7 @@ def awkward_rows(n_classes, dtype):
     ("kind", "dtype"),
     [
         ("plain", np.float32),
-        ("soft targets", np.float64),
+        pytest.param("soft targets", np.float64, marks=pytest.mark.exhaustive),
         pytest.param("all options", np.float32, marks=pytest.mark.exhaustive),
     ],
 )

@@ -235,6 +235,7 @@ def test_exp_of_no_float32_is_off_by_more_than_its_budget(ends, step):
     )
 
 
+@pytest.mark.exhaustive
 def test_constants_are_those_that_the_derivation_prints():
     path = Path(__file__).parent / "derive_coefficients.py"
     spec = importlib.util.spec_from_file_location("derive_coefficients", path)
