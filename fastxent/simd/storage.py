@@ -1,7 +1,8 @@
 """Floats in memory: which there are, and how they become the floats of registers.
 
 float16 and bfloat16 exist in memory only. Reading them gives float32, exactly; writing them rounds
-float32 or float64 once, to the nearest and to even in ties, and a NaN stays one.
+float32 or float64 once, to the nearest and to even in ties, and a NaN stays one. Vectors of bfloat16 are
+written as the processor's instruction does it, which makes 0 of subnormal numbers.
 """
 
 from functools import cache
@@ -87,32 +88,15 @@ def _half_to_float(context, builder, value, half):
 
 def _float_to_half(context, builder, value, half):
     converts = _target_converts(half, *context.codegen().magic_tuple())
-    if half == bfloat16:
-        is_quick = converts and isinstance(value.type, ir.VectorType)
-        return _to_bfloat16_or_tiny(builder, value) if is_quick else _to_bfloat16(builder, value)
+    if half == bfloat16 and not isinstance(value.type, ir.VectorType):
+        return _to_bfloat16(builder, value)
+    if half == bfloat16 and not converts:
+        return _to_bfloat16(builder, _without_subnormals(builder, value))
     return _truncated(builder, value, half) if converts else _to_float16(builder, value)
 
 
 def _truncated(builder, x, half):
     return builder.bitcast(builder.fptrunc(x, _of(_LLVM_HALVES[half], x)), _of(_I16, x))
-
-
-def _to_bfloat16_or_tiny(builder, x):
-    """By the processor's instruction, which makes 0 of subnormal numbers, unless there may be some."""
-    words = builder.bitcast(x, _of(_I32, x))
-    exponents = builder.and_(words, _constant(0x7F800000, words))
-    tiny = builder.icmp_unsigned("==", exponents, _constant(0, words))
-    lanes = builder.bitcast(tiny, ir.IntType(x.type.count))
-    any_tiny = builder.icmp_unsigned("!=", lanes, lanes.type(0))
-    with builder.if_else(any_tiny, likely=False) as (then, otherwise):
-        with then:
-            by_integers, integers_end = _to_bfloat16(builder, x), builder.block
-        with otherwise:
-            truncated, truncated_end = _truncated(builder, x, bfloat16), builder.block
-    result = builder.phi(truncated.type)
-    result.add_incoming(by_integers, integers_end)
-    result.add_incoming(truncated, truncated_end)
-    return result
 
 
 @cache
@@ -171,6 +155,14 @@ def _rounded(builder, words, places):
     odd = builder.and_(builder.lshr(words, _constant(places, words)), _constant(1, words))
     half = builder.add(odd, _constant((1 << places - 1) - 1, words))
     return builder.add(words, half)
+
+
+def _without_subnormals(builder, x):
+    words = builder.bitcast(x, _of(_I32, x))
+    exponents = builder.and_(words, _constant(0x7F800000, words))
+    zeros = builder.and_(words, _constant(0x80000000, words))
+    is_small = builder.icmp_unsigned("==", exponents, _constant(0, words))
+    return builder.bitcast(builder.select(is_small, zeros, words), x.type)
 
 
 def _to_bfloat16(builder, x):
