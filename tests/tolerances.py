@@ -105,3 +105,12 @@ PEER_RELATIVE = 2e-14
 OPTIONS_RELATIVE = {np.dtype(np.float32): 4 * eps(np.float32), np.dtype(np.float64): 32 * eps(np.float64)}
 # Of near-certain rows: the digits that DESIGN promises, and those that float64 has left of 1e-10 beside 25.
 NEAR_CERTAIN_RELATIVE = {np.dtype(np.float32): 1e-5, np.dtype(np.float64): 1e-9}
+
+# Of the largest element, beside PyTorch in the same dtype, which rounds log-probabilities to it and then
+# works on with them: several roundings of its own.
+TORCH_RELATIVE = {
+    "torch.float64": 4e-14,
+    "torch.float32": 4e-6,
+    "torch.float16": 4e-3,
+    "torch.bfloat16": 3e-2,
+}

@@ -1,0 +1,164 @@
+"""Tells PyTorch of gradients that are known once the loss is: in eager mode, and as operators to compile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+from .solve import Asked, Solved, binary_cross_entropy, cross_entropy
+
+_graph_is_kept = torch._C._autograd._get_current_graph_task_keep_graph
+
+
+class WithKnownGradient(Function):
+    """A loss that is solved forward, with the gradients that will be needed; backward scales them."""
+
+    @staticmethod
+    def forward(ctx: Any, solve: Callable[[], Solved], asked: Asked, input: Tensor, target: Tensor) -> Tensor:
+        if asked.inplace:
+            # Of what autograd was handed to this node, which carries the gradient on; what comes after gets
+            # another. PyTorch's own checks of in-place functions come with it, before anything is written.
+            with torch.enable_grad():
+                Overwritten.apply(input)
+        loss, grad, target_grad = solve()
+        ctx.save_for_backward(grad, target_grad)
+        return loss
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():
+            raise RuntimeError(
+                "fastxent.torch has no second derivatives; for create_graph=True take the loss of"
+                " torch.nn.functional"
+            )
+        return None, None, *[grad if grad is None else _scaled(grad, upstream) for grad in ctx.saved_tensors]
+
+
+class Overwritten(Function):
+    """Gives logits whose memory becomes the gradient a history of which nothing can be differentiated."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor) -> Tensor:
+        ctx.mark_dirty(logits)
+        return logits
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> None:
+        raise RuntimeError(
+            "these logits were used after a loss with inplace=True had overwritten them with their gradient"
+        )
+
+
+def _scaled(grad: Tensor, upstream: Tensor) -> Tensor:
+    """The last backward through a graph may have the array itself; one before gets another."""
+    if _graph_is_kept():
+        return torch.mul(grad, _for_each_row(grad, upstream), out=torch.empty_like(grad))
+    if upstream.dim() == 0 and upstream.item() == 1:
+        return grad
+    return grad.mul_(_for_each_row(grad, upstream))
+
+
+def _for_each_row(grad: Tensor, upstream: Tensor) -> Tensor:
+    return upstream.unsqueeze(1) if 0 < upstream.dim() < grad.dim() else upstream
+
+
+@torch.library.custom_op(
+    "fastxent::cross_entropy",
+    mutates_args=(),
+    schema="(Tensor input, Tensor target, Tensor? weight, str reduction, SymInt ignore_index,"
+    " float label_smoothing, ScalarType loss_dtype, bool with_grad, bool with_target_grad)"
+    " -> (Tensor, Tensor, Tensor)",
+)
+def cross_entropy_op(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    reduction: str,
+    ignore_index: int,
+    label_smoothing: float,
+    loss_dtype: torch.dtype,
+    with_grad: bool,
+    with_target_grad: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    asked = Asked(with_grad, with_target_grad)
+    solved = cross_entropy(input, target, asked, loss_dtype, weight, reduction, ignore_index, label_smoothing)
+    return _without_none(solved, input)
+
+
+@torch.library.custom_op(
+    "fastxent::binary_cross_entropy_with_logits",
+    mutates_args=(),
+    schema="(Tensor input, Tensor target, Tensor? weight, str reduction, Tensor? pos_weight,"
+    " ScalarType loss_dtype, bool with_grad) -> (Tensor, Tensor, Tensor)",
+)
+def binary_cross_entropy_op(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    reduction: str,
+    pos_weight: Tensor | None,
+    loss_dtype: torch.dtype,
+    with_grad: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    solved = binary_cross_entropy(input, target, Asked(with_grad), loss_dtype, weight, reduction, pos_weight)
+    return _without_none(solved, input)
+
+
+def _without_none(solved: Solved, input: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    loss, *grads = solved
+    grad, target_grad = (input.new_empty(0) if grad is None else grad for grad in grads)
+    return loss, grad, target_grad
+
+
+@cross_entropy_op.register_fake
+def _(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    reduction: str,
+    ignore_index: int,
+    label_smoothing: float,
+    loss_dtype: torch.dtype,
+    with_grad: bool,
+    with_target_grad: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    rows = input.shape[:0] if input.dim() == 1 else (*input.shape[:1], *input.shape[2:])
+    loss = input.new_empty(rows if reduction == "none" else (), dtype=loss_dtype)
+    grad, target_grad = torch.empty_like(input), torch.empty_like(target)
+    solved = Solved(loss, grad if with_grad else None, target_grad if with_target_grad else None)
+    return _without_none(solved, input)
+
+
+@binary_cross_entropy_op.register_fake
+def _(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    reduction: str,
+    pos_weight: Tensor | None,
+    loss_dtype: torch.dtype,
+    with_grad: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    loss = input.new_empty(input.shape if reduction == "none" else (), dtype=loss_dtype)
+    return _without_none(Solved(loss, torch.empty_like(input) if with_grad else None), input)
+
+
+def _save_gradients(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    ctx.save_for_backward(*output[1:])
+    ctx.n_inputs = len(inputs)
+
+
+def _scale_gradients(ctx: Any, upstream: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+    grads: list[Tensor | None] = [
+        grad * _for_each_row(grad, upstream).to(grad.dtype) if grad.numel() else None
+        for grad in ctx.saved_tensors
+    ]
+    return *grads, *(None for _ in range(ctx.n_inputs - 2))
+
+
+cross_entropy_op.register_autograd(_scale_gradients, setup_context=_save_gradients)
+binary_cross_entropy_op.register_autograd(_scale_gradients, setup_context=_save_gradients)

@@ -1,0 +1,279 @@
+"""The functions: signature, documentation, and who computes, fastxent or PyTorch."""
+
+from __future__ import annotations
+
+import warnings
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._subclasses import FakeTensor
+from torch.nn import functional as F
+from torch.nn.parameter import Parameter
+
+from . import solve
+from .autograd import WithKnownGradient, binary_cross_entropy_op, cross_entropy_op
+
+_CAST = frozenset((torch.float32, torch.float16, torch.bfloat16))  # by autocast, to float32
+_FLOATS = _CAST | {torch.float64}
+_INTEGERS = frozenset(
+    (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.uint16, torch.uint32, torch.uint64)
+)
+_REDUCTIONS = ("mean", "sum", "none")
+_TENSOR_TYPES = frozenset((Tensor, Parameter, FakeTensor))  # other subclasses have a will of their own
+
+
+def cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: None = None,
+    ignore_index: int = -100,
+    reduce: None = None,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+    *,
+    inplace: bool = False,
+) -> Tensor:
+    """`torch.nn.functional.cross_entropy`, with the gradient, if it will be needed, computed beside the loss.
+
+    The formula is that of `fastxent.cross_entropy`.
+
+    Parameters
+    ----------
+    input
+        Logits: float32, float64, float16 or bfloat16 of shape (C), (N, C) or (N, C, d1, ..., dK).
+    target
+        Class indices of shape (), (N) or (N, d1, ..., dK), of any integer dtype; or class probabilities of
+        the shape and dtype of `input`, which can be differentiated by too.
+    weight
+        Of each class: a tensor of size C and of the dtype of `input`.
+    size_average, reduce
+        Refused: PyTorch has deprecated them in favour of `reduction`.
+    ignore_index
+        Rows with this class index add nothing.
+    reduction
+        "mean", over Σ weight[y] of the rows kept, for probabilities over the rows; "sum"; or "none".
+    label_smoothing
+        From 0 to 1.
+    inplace
+        Whether the gradient may overwrite `input`, which saves memory of its size. `input` must then be
+        what you would hand to an in-place function of PyTorch, such as the output of a linear layer, that
+        no other function has kept for its backward and that is not used again: PyTorch raises a RuntimeError
+        in backward otherwise, and at once for a leaf that requires grad. Without autograd, under
+        `torch.compile`, and where PyTorch computes the loss, nothing is overwritten.
+
+    Returns
+    -------
+    The loss, of the dtype of `input`; under autocast float32 for half types.
+
+    Raises
+    ------
+    TypeError
+        `size_average` or `reduce` is given.
+    IndexError
+        A target is no class.
+    RuntimeError, ValueError, ...
+        As PyTorch: what is not described here is handed to it, and so is what is wrong. It is also raised
+        by a backward with create_graph=True, for there are no second derivatives.
+
+    Examples
+    --------
+    >>> import torch
+    >>> logits = torch.tensor([[1.0, 2.0, 0.5], [0.0, 0.0, 0.0]], requires_grad=True)
+    >>> loss = cross_entropy(logits, torch.tensor([1, 2]))
+    >>> loss
+    tensor(0.7815, grad_fn=<WithKnownGradientBackward>)
+    >>> loss.backward()
+    >>> logits.grad
+    tensor([[ 0.1156, -0.1857,  0.0701],
+            [ 0.1667,  0.1667, -0.3333]])
+    """
+    refuse_deprecated(size_average, reduce)
+    if not _covers_cross_entropy(input, target, weight, ignore_index, reduction, label_smoothing):
+        return F.cross_entropy(
+            input,
+            target,
+            weight,
+            ignore_index=ignore_index,
+            reduction=reduction,
+            label_smoothing=label_smoothing,
+        )
+    dtype, smoothing = _loss_dtype(input), float(label_smoothing)
+    asked = _asked(input, target, inplace)
+    if _is_traced(input):
+        loss: Tensor = cross_entropy_op(
+            input, target, weight, reduction, ignore_index, smoothing, dtype, asked.grad, asked.target_grad
+        )[0]
+        return loss
+    return WithKnownGradient.apply(
+        lambda: solve.cross_entropy(input, target, asked, dtype, weight, reduction, ignore_index, smoothing),
+        asked,
+        input,
+        target,
+    )
+
+
+def binary_cross_entropy_with_logits(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: None = None,
+    reduce: None = None,
+    reduction: str = "mean",
+    pos_weight: Tensor | None = None,
+    *,
+    inplace: bool = False,
+) -> Tensor:
+    """`torch.nn.functional.binary_cross_entropy_with_logits`, with the gradient computed beside the loss.
+
+    The formula is that of `fastxent.binary_cross_entropy`.
+
+    Parameters
+    ----------
+    input
+        Logits: float32, float64, float16 or bfloat16, of any shape.
+    target
+        Of the shape and dtype of `input`, from 0 to 1.
+    weight, pos_weight
+        Tensors of the dtype of `input` that broadcast to its shape.
+    size_average, reduce
+        Refused: PyTorch has deprecated them in favour of `reduction`.
+    reduction
+        "mean" over the elements, "sum" or "none".
+    inplace
+        As for `cross_entropy`.
+
+    Returns
+    -------
+    The loss, of the dtype of `input`; under autocast float32 for half types.
+
+    Raises
+    ------
+    TypeError, RuntimeError, ValueError, ...
+        As `cross_entropy`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> logits = torch.tensor([2.0, -1.0], requires_grad=True)
+    >>> binary_cross_entropy_with_logits(logits, torch.tensor([1.0, 0.0])).backward()
+    >>> logits.grad
+    tensor([-0.0596,  0.1345])
+    """
+    refuse_deprecated(size_average, reduce)
+    if not _covers_binary_cross_entropy(input, target, weight, pos_weight, reduction):
+        return F.binary_cross_entropy_with_logits(
+            input, target, weight, reduction=reduction, pos_weight=pos_weight
+        )
+    dtype, asked = _loss_dtype(input), _asked(input, target, inplace)
+    if _is_traced(input):
+        loss: Tensor = binary_cross_entropy_op(
+            input, target, weight, reduction, pos_weight, dtype, asked.grad
+        )[0]
+        return loss
+    return WithKnownGradient.apply(
+        lambda: solve.binary_cross_entropy(input, target, asked, dtype, weight, reduction, pos_weight),
+        asked,
+        input,
+        target,
+    )
+
+
+def refuse_deprecated(size_average: Any, reduce: Any) -> None:
+    if size_average is not None or reduce is not None:
+        name = "reduce" if size_average is None else "size_average"
+        raise TypeError(
+            f'{name} is deprecated in PyTorch and not taken here; use reduction="mean", "sum" or "none"'
+        )
+
+
+def _covers_cross_entropy(
+    input: Any, target: Any, weight: Any, ignore_index: Any, reduction: Any, label_smoothing: Any
+) -> bool:
+    if not (_is_logits(input) and reduction in _REDUCTIONS and 0 <= label_smoothing <= 1):
+        return False
+    shape = input.shape
+    n_classes = shape[0] if len(shape) == 1 else shape[1]
+    if weight is not None and not (_is_constant_beside(weight, input) and weight.shape == (n_classes,)):
+        return False
+    if not _is_on_cpu(target):
+        return False
+    if target.dtype in _INTEGERS:
+        shape_of_rows = shape[:-1] if len(shape) <= 2 else shape[:1] + shape[2:]
+        return type(ignore_index) is int and target.shape == shape_of_rows
+    return _has_dtype_beside(target, input) and target.shape == shape and ignore_index < 0
+
+
+def _covers_binary_cross_entropy(
+    input: Any, target: Any, weight: Any, pos_weight: Any, reduction: Any
+) -> bool:
+    return (
+        _is_logits(input)
+        and _is_constant_beside(target, input)
+        and target.shape == input.shape
+        and reduction in _REDUCTIONS
+        and all(
+            w is None or (_is_constant_beside(w, input) and _broadcasts(w, input))
+            for w in (weight, pos_weight)
+        )
+    )
+
+
+def _is_logits(input: Any) -> bool:
+    if _is_on_cpu(input):
+        return input.dtype in _FLOATS and input.dim() > 0 and input.numel() > 0 and not _is_transformed()
+    if isinstance(input, Tensor) and input.device.type not in ("cpu", "meta"):
+        _warn_of_device(input.device.type)
+    return False
+
+
+def _is_on_cpu(tensor: Any) -> bool:
+    return type(tensor) in _TENSOR_TYPES and tensor.is_cpu and tensor.layout is torch.strided
+
+
+def _is_constant_beside(tensor: Any, input: Tensor) -> bool:
+    return _is_on_cpu(tensor) and not tensor.requires_grad and _has_dtype_beside(tensor, input)
+
+
+def _has_dtype_beside(tensor: Tensor, input: Tensor) -> bool:
+    """Whether PyTorch would compute with both in one dtype, without promoting the loss to another."""
+    if tensor.dtype is input.dtype:
+        return True
+    return tensor.dtype in _CAST and input.dtype in _CAST and torch.is_autocast_enabled("cpu")
+
+
+def _loss_dtype(input: Tensor) -> torch.dtype:
+    return torch.float32 if input.dtype in _CAST and torch.is_autocast_enabled("cpu") else input.dtype
+
+
+def _broadcasts(tensor: Tensor, input: Tensor) -> bool:
+    sizes = zip(reversed(tensor.shape), reversed(input.shape), strict=False)
+    return tensor.dim() <= input.dim() and all(size in (1, n) for size, n in sizes)
+
+
+def _asked(input: Tensor, target: Tensor, inplace: bool) -> solve.Asked:
+    if not torch.is_grad_enabled():
+        return solve.Asked(False, False, False)
+    return solve.Asked(input.requires_grad, target.requires_grad, inplace and input.requires_grad)
+
+
+def _is_traced(input: Tensor) -> bool:
+    """Whether someone watches the operators that are called."""
+    return (
+        torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() > 0 or type(input) is FakeTensor
+    )
+
+
+def _is_transformed() -> bool:
+    """Whether by `torch.func`, which may want any derivative."""
+    return torch._C._are_functorch_transforms_active()
+
+
+@cache
+def _warn_of_device(device: str) -> None:
+    warnings.warn(
+        f"fastxent.torch has no path for {device} tensors yet: torch.nn.functional computes their loss",
+        stacklevel=5,
+    )

@@ -1,0 +1,273 @@
+"""The losses for PyTorch give what PyTorch's own give: results, shapes, dtypes and errors."""
+
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="of the extra 'torch'")
+
+from torch.nn import functional as F  # noqa: E402
+
+import fastxent  # noqa: E402
+from fastxent import torch as ours  # noqa: E402
+from tests.torch_measure import BINARIES, CROSS_ENTROPIES, assert_as_torch, problem  # noqa: E402
+
+DTYPES = [  # each is compiled anew, in many variants
+    torch.float64,
+    *(
+        pytest.param(dtype, marks=pytest.mark.exhaustive)
+        for dtype in (torch.float32, torch.float16, torch.bfloat16)
+    ),
+]
+REDUCTIONS = ["mean", "sum", "none"]
+
+
+def samples(name, dtype):
+    from torch.testing._internal.common_methods_invocations import op_db
+
+    (op,) = (op for op in op_db if op.name == name)
+    return list(op.sample_inputs("cpu", dtype, requires_grad=True))
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize(
+    ("name", "pair"),
+    [
+        ("nn.functional.cross_entropy", CROSS_ENTROPIES),
+        ("nn.functional.binary_cross_entropy_with_logits", BINARIES),
+    ],
+)
+def test_samples_of_torch(name, pair, dtype):
+    for sample in samples(name, dtype):
+        assert_as_torch(pair, sample.input, *sample.args, **sample.kwargs)
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_options_go_together(weighted, label_smoothing, reduction):
+    logits, y, soft, weight = problem()
+    options = {"reduction": reduction, "label_smoothing": label_smoothing}
+    weight = weight if weighted else None
+    assert_as_torch(CROSS_ENTROPIES, logits.requires_grad_(), y, weight, **options)
+    assert_as_torch(CROSS_ENTROPIES, logits, y.where(y >= 0, 3), weight, ignore_index=3, **options)
+    assert_as_torch(CROSS_ENTROPIES, logits, soft.requires_grad_(), weight, **options)
+    assert_as_torch(CROSS_ENTROPIES, logits.detach(), soft, weight, **options)
+    assert_as_torch(CROSS_ENTROPIES, logits[0], y[0], weight, **options)
+    assert_as_torch(CROSS_ENTROPIES, logits[0], soft[0], weight, **options)
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_weights_of_the_binary_loss(reduction):
+    logits, _, soft, weight = problem()
+    logits.requires_grad_()
+    for options in (
+        {"weight": weight},
+        {"pos_weight": weight},
+        {"weight": torch.rand(6, 1, dtype=torch.float64), "pos_weight": torch.tensor([3.0]).double()},
+    ):
+        assert_as_torch(BINARIES, logits, soft, reduction=reduction, **options)
+
+
+@pytest.mark.parametrize(
+    "strided",
+    [
+        lambda z: z.t().contiguous().t(),
+        lambda z: z[::2],
+        lambda z: z[:, 1:],
+        lambda z: z[:1].expand(6, 7),
+        lambda z: z.flip(0),
+    ],
+)
+def test_strided_and_expanded_inputs(strided):
+    logits, y, soft, _ = problem()
+    view = strided(logits).requires_grad_()
+    soft, y = strided(soft), y[: len(view)].clamp(0, view.shape[1] - 1)
+    assert_as_torch(CROSS_ENTROPIES, view, y)
+    assert_as_torch(CROSS_ENTROPIES, view, y.clone().repeat_interleave(2)[::2])
+    assert_as_torch(CROSS_ENTROPIES, view, soft)
+    assert_as_torch(BINARIES, view, soft)
+
+
+def test_gradients_have_the_strides_of_the_logits():
+    images = torch.randn(2, 7, 4, 5, requires_grad=True)
+    y = torch.randint(7, (2, 4, 5))
+    for input in (images, images.contiguous(memory_format=torch.channels_last)):
+        results = [torch.autograd.grad(function(input, y), input)[0] for function in CROSS_ENTROPIES]
+        assert results[0].stride() == input.stride()
+        torch.testing.assert_close(*results)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32, torch.uint16], ids=str)
+def test_targets_of_other_integer_dtypes(dtype):
+    logits, y, _, _ = problem()
+    kept = y >= 0
+    result = ours.cross_entropy(logits[kept], y[kept].to(dtype))
+    torch.testing.assert_close(result, F.cross_entropy(logits, y))
+
+
+def test_a_mean_of_nothing_is_nan_and_one_of_zeros_is_zero():
+    logits, y, _, weight = problem()
+    logits.requires_grad_()
+    nothing = torch.full_like(y, -100)
+    assert_as_torch(CROSS_ENTROPIES, logits, nothing)
+    assert_as_torch(CROSS_ENTROPIES, logits, nothing, reduction="sum")
+    assert_as_torch(CROSS_ENTROPIES, logits, nothing, weight, label_smoothing=0.1)
+    assert ours.cross_entropy(logits, y, torch.zeros_like(weight)).isnan()
+    certain = 1000 * torch.eye(7, dtype=torch.float64)[y.clamp(0)]
+    assert ours.cross_entropy(certain, y.clamp(0)) == F.cross_entropy(certain, y.clamp(0)) == 0
+
+
+@pytest.mark.parametrize("pair", [CROSS_ENTROPIES, BINARIES], ids=["softmax", "binary"])
+def test_nothing_at_all(pair):
+    empty = torch.empty(0, 7, requires_grad=True)
+    for reduction in REDUCTIONS:
+        assert_as_torch(pair, empty, torch.empty(0, 7), reduction=reduction)
+    assert_as_torch(CROSS_ENTROPIES, empty, torch.empty(0, dtype=torch.int64))
+
+
+def test_values_that_fastxent_refuses_are_torchs():
+    logits, y, soft, weight = problem()
+    logits.requires_grad_()
+    for reduction in REDUCTIONS:
+        assert_as_torch(CROSS_ENTROPIES, logits, y, -weight, reduction=reduction)
+        assert_as_torch(CROSS_ENTROPIES, logits, soft.requires_grad_(), -weight, reduction=reduction)
+        assert_as_torch(BINARIES, logits, 3 * soft.detach() - 1, reduction=reduction)
+        assert_as_torch(BINARIES, logits, soft.detach(), pos_weight=-weight, reduction=reduction)
+    assert_as_torch(BINARIES, logits, soft.detach() * torch.nan)
+
+
+def test_what_fastxent_does_not_cover_is_torchs():
+    logits, y, soft, weight = problem()
+    logits.requires_grad_()
+    assert_as_torch(CROSS_ENTROPIES, logits, soft, weight.clone().requires_grad_())
+    assert_as_torch(CROSS_ENTROPIES, logits, soft.float())
+    assert_as_torch(CROSS_ENTROPIES, logits, y, label_smoothing=-0.1)
+    assert_as_torch(CROSS_ENTROPIES, logits, soft, ignore_index=-1)
+    assert_as_torch(BINARIES, logits, soft.requires_grad_())
+    assert_as_torch(BINARIES, logits, soft.detach().float())
+    assert_as_torch(BINARIES, logits[0, 0], soft.detach()[0, 0])
+    meta = logits.to("meta"), y.to("meta")
+    assert ours.cross_entropy(*meta).device.type == "meta"
+
+
+LOGITS, Y, SOFT, WEIGHT = problem(torch.float32)
+
+
+def test_positions_are_torchs():
+    logits, y, soft, weight = problem()
+    assert_as_torch(CROSS_ENTROPIES, logits, y.clamp(0), weight, None, 3, None, "sum", 0.1)
+    assert_as_torch(BINARIES, logits, soft, weight, None, None, "sum", weight)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("CrossEntropyLoss", {}),
+        ("CrossEntropyLoss", {"weight": WEIGHT, "ignore_index": 3, "label_smoothing": 0.1}),
+        ("CrossEntropyLoss", {"reduction": "none"}),
+        ("BCEWithLogitsLoss", {}),
+        ("BCEWithLogitsLoss", {"weight": WEIGHT, "pos_weight": WEIGHT, "reduction": "sum"}),
+    ],
+)
+def test_modules_are_torchs(name, options):
+    modules = [getattr(library, name)(**options) for library in (ours, torch.nn)]
+    assert repr(modules[0]) == repr(modules[1])
+    states = [module.state_dict() for module in modules]
+    torch.testing.assert_close(*states, rtol=0, atol=0)
+    modules[0].load_state_dict(states[1])
+    target = Y.clamp(0) if name == "CrossEntropyLoss" else SOFT
+    assert_as_torch(modules, LOGITS.clone().requires_grad_(), target)
+
+
+def test_a_module_says_that_it_works_in_place():
+    assert repr(ours.CrossEntropyLoss(inplace=True)) == "CrossEntropyLoss(inplace=True)"
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_half_types(dtype):
+    logits, y, soft, _ = problem(dtype)
+    logits.requires_grad_()
+    assert_as_torch(CROSS_ENTROPIES, logits, y)
+    assert_as_torch(CROSS_ENTROPIES, logits, y, reduction="none")
+    assert_as_torch(BINARIES, logits, soft)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64], ids=str)
+def test_autocast_computes_in_float32_and_leaves_float64(dtype):
+    logits, y, _, _ = problem(dtype)
+    _, _, soft, weight = problem(torch.float32)
+    logits.requires_grad_()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert_as_torch(CROSS_ENTROPIES, logits, y)
+        assert_as_torch(CROSS_ENTROPIES, logits, y, reduction="none")
+        assert_as_torch(CROSS_ENTROPIES, logits, soft, weight)
+        assert_as_torch(BINARIES, logits, soft, pos_weight=weight)
+
+
+def test_tensors_of_other_devices_are_torchs_and_warned_of_once():
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    from fastxent.torch.functional import _warn_of_device
+
+    _warn_of_device.cache_clear()
+    with FakeTensorMode():
+        logits, y = torch.randn(6, 7, device="cuda"), torch.zeros(6, dtype=torch.int64, device="cuda")
+        with pytest.warns(UserWarning, match="no path for cuda tensors") as caught:
+            losses = [function(logits, y) for function in (ours.cross_entropy, ours.CrossEntropyLoss())]
+    assert [loss.device.type for loss in losses] == ["cuda", "cuda"]
+    assert [warning.filename for warning in caught] == [__file__]
+
+
+def test_threads_are_torchs(monkeypatch):
+    import numba
+
+    seen, n_torch, n_numba = [], torch.get_num_threads(), numba.get_num_threads()
+    solve = fastxent.cross_entropy
+
+    def spy(*arguments, **options):
+        seen.append(numba.get_num_threads())
+        return solve(*arguments, **options)
+
+    monkeypatch.setattr(fastxent, "cross_entropy", spy)
+    logits, y = torch.zeros(40, 1000), torch.zeros(40, dtype=torch.int64)
+    try:
+        for n in (1, 2, 1000):
+            torch.set_num_threads(n)
+            ours.cross_entropy(logits, y)
+    finally:
+        torch.set_num_threads(n_torch)
+    assert seen == [min(n, numba.config.NUMBA_NUM_THREADS) for n in (1, 2, 1000)]
+    assert numba.get_num_threads() == n_numba
+
+
+class _Rows(torch.utils.data.Dataset):
+    """Batches, large enough for threads, and their losses, computed where they are made."""
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, i):
+        logits = torch.full((40, 1000), float(i))
+        return logits, ours.cross_entropy(logits, torch.zeros(40, dtype=torch.int64))
+
+
+def test_workers_forked_after_use():
+    logits = torch.zeros(40, 1000, requires_grad=True)
+    y = torch.zeros(40, dtype=torch.int64)
+    ours.cross_entropy(logits, y).backward()
+    loader = torch.utils.data.DataLoader(_Rows(), batch_size=2, num_workers=1, multiprocessing_context="fork")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*fork", DeprecationWarning)
+        for batch, losses in loader:
+            np.testing.assert_allclose(losses, np.log(1000), rtol=1e-6)
+            ours.cross_entropy(batch.view(-1, 1000), y.repeat(2))
+
+
+def test_import_compiles_nothing_and_leaves_torch_out_of_fastxent():
+    code = "import sys, fastxent; assert 'torch' not in sys.modules; import fastxent.torch, threading; "
+    code += "assert threading.active_count() == 1; assert not fastxent.cpu.cross_entropy_rows.entries"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,80 @@
+"""Bad input to the losses for PyTorch raises what PyTorch raises."""
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="of the extra 'torch'")
+
+from fastxent import torch as ours  # noqa: E402
+from tests.torch_measure import BINARIES, CROSS_ENTROPIES, outcome, problem  # noqa: E402
+
+LOGITS, Y, SOFT, WEIGHT = problem(torch.float32)
+BAD = [
+    (LOGITS, Y + 7),
+    (LOGITS, Y - 3),
+    (LOGITS, Y[:5]),
+    (LOGITS, Y[:, None]),
+    (LOGITS[..., None], Y),
+    (LOGITS[..., None, None], Y[:, None]),
+    (LOGITS[..., None], Y[:, None].repeat(1, 2)),
+    (LOGITS, SOFT.long()),
+    (LOGITS, SOFT[:, 0]),
+    (LOGITS, Y >= 0),
+    (LOGITS, SOFT.to(torch.complex64)),
+    (LOGITS[0, 0], Y[0]),
+    (LOGITS.long(), Y),
+    (LOGITS.to(torch.complex64), Y),
+    (LOGITS.to_sparse(), Y),
+    (LOGITS.numpy(), Y),
+    (LOGITS, [1, 2]),
+    (LOGITS, Y, WEIGHT[:5]),
+    (LOGITS, Y, WEIGHT[None]),
+    (LOGITS, Y, WEIGHT.double()),
+    (LOGITS, Y, WEIGHT.clone().requires_grad_()),
+    (LOGITS, Y, [1.0] * 7),
+    (LOGITS, Y, {"label_smoothing": 1.5}),
+    (LOGITS, Y, {"label_smoothing": "a"}),
+    (LOGITS, Y, {"ignore_index": 1.0}),
+    (LOGITS, Y, {"ignore_index": 2**70}),
+    (LOGITS, Y, {"reduction": "average"}),
+    (LOGITS, Y, {"reduction": None}),
+    (LOGITS, SOFT, {"ignore_index": 1}),
+]
+BAD_BINARY = [
+    (LOGITS, SOFT[0]),
+    (LOGITS, SOFT.long()),
+    (LOGITS, SOFT > 0),
+    (LOGITS.long(), SOFT),
+    (LOGITS, SOFT, WEIGHT[:3]),
+    (LOGITS, SOFT, WEIGHT.expand(2, 6, 7)),
+    (LOGITS, SOFT, {"pos_weight": WEIGHT[:3]}),
+    (LOGITS, SOFT, {"pos_weight": WEIGHT.clone().requires_grad_()}),
+    (LOGITS, SOFT, {"reduction": "average"}),
+    (LOGITS, [1, 2]),
+]
+
+
+@pytest.mark.parametrize(
+    ("pair", "arguments"), [(CROSS_ENTROPIES, bad) for bad in BAD] + [(BINARIES, bad) for bad in BAD_BINARY]
+)
+def test_bad_input_raises_what_torch_raises(pair, arguments):
+    arguments, options = (
+        (arguments[:-1], last) if isinstance(last := arguments[-1], dict) else (arguments, {})
+    )
+    results = [outcome(function, *arguments, **options) for function in pair]
+    assert isinstance(results[1], type), "PyTorch does not raise"
+    assert results[0] is results[1]
+
+
+@pytest.mark.parametrize("name", ["size_average", "reduce"])
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda **options: ours.cross_entropy(LOGITS, Y, **options),
+        lambda **options: ours.binary_cross_entropy_with_logits(LOGITS, SOFT, **options),
+        ours.CrossEntropyLoss,
+        ours.BCEWithLogitsLoss,
+    ],
+)
+def test_deprecated_arguments_are_refused(function, name):
+    with pytest.raises(TypeError, match=f"{name} is deprecated"):
+        function(**{name: False})

@@ -1,0 +1,107 @@
+"""In place, the logits' memory becomes the gradient, and PyTorch catches who still wants the logits."""
+
+from functools import partial
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="of the extra 'torch'")
+
+from torch.utils.checkpoint import checkpoint  # noqa: E402
+
+from fastxent import torch as ours  # noqa: E402
+from tests.test_torch_autograd import YES, Y, each_loss, leaf, make_logits  # noqa: E402
+from tests.torch_measure import assert_close  # noqa: E402
+
+
+def head():
+    """A linear layer of six rows, its loss in place or not, and the gradients of its weight."""
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(5, 7, dtype=torch.float64)
+    return layer, layer(torch.randn(6, 5, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("scale", [1, 0.25])
+@pytest.mark.parametrize("view", [lambda z: z, lambda z: z.view(2, 3, 7).transpose(1, 2), lambda z: z[1:]])
+@each_loss
+def test_in_place_gives_the_logits_memory_to_the_gradient(function, torchs, target, view, scale):
+    layer, logits = head()
+    z = view(logits)
+    target = view(target) if target is YES else target[-len(z) :] if z.dim() == 2 else target.view(2, 3)
+    expected = torch.autograd.grad(torchs(z, target) * scale, logits, retain_graph=True)[0]
+    (weight_grad,) = torch.autograd.grad(logits, layer.weight, expected, retain_graph=True)
+    (function(z, target, inplace=True) * scale).backward()
+    assert_close(layer.weight.grad, weight_grad)
+    assert_close(logits.detach(), view_all(logits.detach(), expected, view))
+
+
+def view_all(logits, grad, view):
+    """The gradient, with the logits outside the view."""
+    result = logits.clone()
+    view(result).copy_(view(grad))
+    return result
+
+
+def test_in_place_without_a_gradient_writes_nothing():
+    logits = make_logits()
+    ours.cross_entropy(logits, Y, inplace=True)
+    with torch.no_grad():
+        ours.cross_entropy(layer_logits := head()[1], Y, inplace=True)
+    assert torch.equal(logits, make_logits())
+    assert torch.equal(layer_logits, head()[1])
+
+
+def test_in_place_of_a_leaf_is_refused_before_it_is_written():
+    logits = leaf()
+    for view in (logits, logits[1:]):
+        with pytest.raises(RuntimeError, match="leaf Variable that requires grad"):
+            ours.cross_entropy(view, Y[-len(view) :], inplace=True)
+    assert torch.equal(logits, make_logits())
+
+
+@pytest.mark.parametrize("keeps_its_output", [torch.exp, torch.softmax, torch.tanh])
+def test_in_place_of_what_another_backward_needs_is_caught(keeps_its_output):
+    logits = head()[1]
+    logits = keeps_its_output(logits, 1) if keeps_its_output is torch.softmax else keeps_its_output(logits)
+    loss = ours.cross_entropy(logits, Y, inplace=True)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+def test_in_place_of_logits_kept_as_an_input_is_caught():
+    logits = head()[1]
+    other = (logits**2).sum()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        (other + ours.cross_entropy(logits, Y, inplace=True)).backward()
+
+
+@pytest.mark.parametrize("view", [lambda z: z, lambda z: z.view(-1)])
+def test_logits_used_after_they_were_overwritten_are_caught(view):
+    logits = head()[1]
+    loss = ours.cross_entropy(logits, Y, inplace=True)
+    with pytest.raises(RuntimeError, match="used after a loss with inplace=True"):
+        (loss + view(logits).logsumexp(0)).sum().backward()
+
+
+def test_logits_changed_after_they_were_overwritten_are_caught():
+    logits = head()[1]
+    loss = ours.cross_entropy(logits, Y, inplace=True)
+    logits.detach().zero_()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+def test_in_place_within_a_checkpoint():
+    grads = []
+    for inplace in (True, False):
+        hidden = leaf()
+        run = partial(lambda h, inplace: ours.cross_entropy(2 * h, Y, inplace=inplace), inplace=inplace)
+        checkpoint(run, hidden, use_reentrant=False).backward()
+        grads.append(hidden.grad)
+    assert_close(*grads)
+
+
+def test_a_bad_target_leaves_the_logits_as_they_were():
+    logits = head()[1]
+    with pytest.raises(IndexError):
+        ours.cross_entropy(logits, Y + 7, inplace=True)
+    assert torch.equal(logits, head()[1])
