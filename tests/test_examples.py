@@ -3,6 +3,7 @@
 import importlib.util
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -30,3 +31,16 @@ def test_a_network_trained_inside_one_compiled_function_tells_real_wines_apart()
     result = wines.train_and_evaluate(wines.load_data())
     assert result.accuracy >= 0.95
     assert result.losses[-1] < 0.01 < result.losses[0]
+
+
+def test_a_torch_model_learns_the_same_from_our_loss_as_from_torchs(monkeypatch):
+    pytest.importorskip("torch", reason="of the extra 'torch'")
+    example = load("train_torch")
+    monkeypatch.setattr(example, "BATCH_SIZE", 4)
+    text = example.read_manual()
+    few = example.Text(text.words[:500], text.n_distinct)
+    trainings = example.train_in_turn(few, 4)
+    curves = [[step.loss for step in steps] for steps in trainings.values()]
+    assert curves[0][-1] < 0.97 * curves[0][0]
+    for curve in curves[1:]:
+        np.testing.assert_allclose(curve, curves[0], rtol=example.TOLERANCE)
