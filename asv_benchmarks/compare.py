@@ -73,7 +73,8 @@ def main(arguments: list[str] | None = None) -> None:
             of_dtypes = run(options.times_of_dtypes, sizes.vocabulary, sizes.n_rounds)
             bar.update()
     found = [*goals.beside_contenders(seconds), *found]
-    circumstances, table = report.circumstances(seconds), report.contest_table(seconds)
+    circumstances = report.circumstances(report.modules_of(seconds))
+    table = report.contest_table(seconds)
     costs = "\n\n".join(
         (
             report.cost_table(f"{Case(sizes.vocabulary)} float32 in place", of_options),

@@ -203,6 +203,21 @@ def test_options_are_timed():
     assert set(options.times_of_dtypes(SHAPE, 1)) == {"float32", "float16", "bfloat16"}
 
 
+def test_losses_for_torch_are_timed_once_they_agree(monkeypatch):
+    pytest.importorskip("torch", reason="of the extra 'torch'")
+    from comparison import torch_losses
+
+    case, step = torch_losses.TINY_CASES[1], torch_losses.TINY_STEPS[0]
+    seconds = {str(case): torch_losses.contest(case, 1), str(step): torch_losses.alternating(step, 1)}
+    peaks = {name: torch_losses.peak_memory(case, name) for name in torch_losses.LOSSES}
+    table = report.torch_table(seconds, "memory", peaks).splitlines()
+    assert [line.split(" | ")[0] for line in table[2:]] == [f"| {what}" for what in (case, step, "memory")]
+    monkeypatch.setitem(torch_losses.LOSSES, torch_losses.OURS, lambda logits, targets: (2 * logits).sum())
+    for measure, what in ((torch_losses.contest, case), (torch_losses.alternating, step)):
+        with pytest.raises(AssertionError, match="off by"):
+            measure(what, 1)
+
+
 def test_report_keeps_losing_cells_and_draws_them(tmp_path):
     pytest.importorskip("matplotlib", reason="of the extra 'bench'")
     cases = contest.TINY_CASES
@@ -221,9 +236,9 @@ def test_tables_go_between_their_markers_and_nowhere_else():
     with pytest.raises(ValueError, match="0 sections"):
         report.between_markers(text, "u", "new")
     readme = report.README.read_text()
-    for name in ("contest", "costs"):
+    for name in ("contest", "costs", "torch"):
         report.between_markers(readme, name, "")
 
 
 def test_what_was_measured_is_named_with_its_version():
-    assert fastxent.__version__ in report.circumstances({contenders.MEMORY: {}})
+    assert fastxent.__version__ in report.circumstances(report.modules_of([contenders.MEMORY]))

@@ -20,6 +20,10 @@ PICTURE = Path(__file__).parent.parent / "roofline.svg"
 README = Path(__file__).parent.parent.parent / "README.md"
 
 
+def modules_of(contenders: Iterable[str]) -> set[str]:
+    return {module for name in contenders for module in CONTENDERS[name].needs}
+
+
 def contest_table(seconds: Seconds) -> str:
     """Contenders that lost by less than others stand beside those that won: nothing is left out."""
     others = [name for name in seconds if name != MEMORY]
@@ -48,15 +52,24 @@ def cost_table(title: str, seconds: dict[str, float]) -> str:
     return "\n".join(lines)
 
 
+def torch_table(seconds: dict[str, dict[str, float]], memory: str, peaks: dict[str, float]) -> str:
+    """Milliseconds of the first loss, how many times as fast the others are, and the memory of each."""
+    first, *others = peaks
+    lines = [f"| forward and backward | {first} | {' | '.join(others)} |", "|---|" + "--:|" * len(peaks)]
+    for what, by_loss in seconds.items():
+        ratios = (f"{_times(by_loss[first] / by_loss[name])} as fast" for name in others)
+        lines.append(f"| {what} | {by_loss[first] * 1e3:.3g} ms | {' | '.join(ratios)} |")
+    sizes = (f"{peak:.2f} of their size" for peak in peaks.values())
+    return "\n".join([*lines, f"| {memory} | {' | '.join(sizes)} |"])
+
+
 def goal_table(goals: Iterable[Goal]) -> str:
     return "\n".join(["| | asked | measured | met |", "|---|---|--:|---|", *map(str, goals)])
 
 
-def circumstances(seconds: Seconds) -> str:
+def circumstances(modules: Iterable[str]) -> str:
     """On what, and beside what, it was measured."""
-    packages = {"numpy", "numba"}
-    for name in seconds:
-        packages.update({"sklearn": "scikit-learn"}.get(module, module) for module in CONTENDERS[name].needs)
+    packages = {"numpy", "numba"} | {{"sklearn": "scikit-learn"}.get(module, module) for module in modules}
     versions = ", ".join(f"{package} {version(package)}" for package in sorted(packages))
     processor = f"{numba.get_num_threads()} threads of a processor that LLVM calls {llvm.get_host_cpu_name()}"
     python = f"{platform.system()}, Python {platform.python_version()}"
