@@ -26,6 +26,7 @@ from ..simd import (
     maximum,
     minimum,
     round_to_integer,
+    two_to_minus,
     where,
 )
 from .compile import formula, inline, specialised_formula
@@ -58,8 +59,8 @@ def ratio(old, new):
 
 @inline
 def ratio_of_scalars(old, new):
-    """As `ratio`; most often the shifts are the same, and there is nothing to wait for."""
-    return 1.0 if old == new else ratio(old, new)
+    """As `ratio`; most often the offsets are 0, and there is little to wait for."""
+    return two_to_minus(new.exponent - old.exponent) if old.offset == new.offset else ratio(old, new)
 
 
 class _Range(NamedTuple):

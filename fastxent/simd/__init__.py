@@ -21,7 +21,16 @@ from .arithmetic import (
     where,
     widen,
 )
-from .elementary import below_overflow, exp, exp_or_zero, exp_scaled, round_to_integer, soft_capped, tanh
+from .elementary import (
+    below_overflow,
+    exp,
+    exp_or_zero,
+    exp_scaled,
+    round_to_integer,
+    soft_capped,
+    tanh,
+    two_to_minus,
+)
 from .logarithms import log, log1p, power
 from .memory import (
     WIDTH,
@@ -109,6 +118,7 @@ __all__ = [
     "store_past_caches",
     "tanh",
     "to_float",
+    "two_to_minus",
     "vectors_of",
     "where",
     "wide",

@@ -153,6 +153,18 @@ def exp_scaled(x, k):
 
 
 @specialised_formula
+def two_to_minus(k):
+    """2⁻ᵏ for an integer k (as a float64), as `exp_scaled` has it for x = 0 in a sixth of the time.
+
+    Domain: −969 ≤ k ≤ 4096. Exact, but 0 where it is less than the smallest subnormal number.
+    """
+    c = constants_of(k)
+    headroom = c.mantissa_bits + 1
+    rounder, least, small = 1.5 * 2.0**c.mantissa_bits + c.bias, c.bias + headroom, 2.0**-headroom
+    return lambda k: from_bits(bits(rounder + headroom - minimum(least, k)) << c.mantissa_bits) * small
+
+
+@specialised_formula
 def exp_or_zero(x, k):
     """eˣ·2⁻ᵏ for an integer k (as a float), but 0 below 2⁻¹²⁵·⁵ (float64: 2⁻¹⁰²¹·⁵); NaN for NaN.
 

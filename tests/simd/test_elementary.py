@@ -44,6 +44,13 @@ def lanewise_exp_scaled(x, k, out):
         store(pointer(out, 0), j, simd.exp_scaled(load(z, j), load(p, j)))
 
 
+@njit
+def powers_of_two(k, out):
+    for j in range(k.size):
+        out[0, j] = simd.two_to_minus(k[j])
+        out[1, j] = simd.exp_scaled(0.0, k[j])
+
+
 @njit(error_model="numpy")
 def one_by_one(x, out):
     for j in range(x.size):
@@ -143,6 +150,14 @@ def lanewise_exp_or_zero(x, k, out):
     for j in range(0, x.size, lanes_of(z)):
         below = simd.below_overflow(load(z, j), load(p, j))
         store(pointer(out, 0), j, simd.exp_or_zero(below, load(p, j)))
+
+
+def test_powers_of_two_are_exact_and_have_the_bits_of_exp_scaled():
+    k = np.arange(-969.0, 4097.0)
+    out = np.empty((2, k.size))
+    powers_of_two(k, out)
+    assert_same_bits(out[0], np.ldexp(1.0, -k.astype(int)))
+    assert_same_bits(out[0], out[1])
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
