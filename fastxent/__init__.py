@@ -8,7 +8,7 @@ from .divergence import kl_divergence, kl_divergence_with_grad
 from .losses import cross_entropy, cross_entropy_with_grad
 from .probabilities import entropy, log_loss
 
-__version__ = "0.2.0"
+__version__ = "0.3.0.dev0"
 
 __all__ = [
     "binary_cross_entropy",
