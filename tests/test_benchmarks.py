@@ -154,6 +154,7 @@ def test_a_new_process_has_its_own_environment():
         lambda: goals.separate(SHAPE, 1),
         lambda: goals.float64(SHAPE, 1),
         lambda: goals.bfloat16(SHAPE, 1),
+        lambda: goals.far_apart(SHAPE, 15, 1),
         lambda: goals.one_row("softmax", 100, 1),
         lambda: goals.flat("up", [(2, 100), (4, 100), (20_000, 100)], 1),
         lambda: goals.avx2([SHAPE], 1, OMP_WAIT_POLICY="passive")[0],
@@ -176,7 +177,7 @@ def test_first_call_is_timed_in_a_new_process_without_and_with_its_cache(monkeyp
 
 
 def test_steps_are_the_goals_that_need_a_process_each():
-    assert len(goals.steps(goals.TINY)) == 9
+    assert len(goals.steps(goals.TINY)) == 10
 
 
 def test_goals_beside_contenders_take_the_fastest_and_the_right_direction():

@@ -31,12 +31,13 @@ class Sizes(NamedTuple):
     n_rounds: int = ROUNDS
     large: tuple[Shape, ...] = ((2048, 10000), (512, 50257), (512, 128256))
     vocabulary: Shape = (512, 50257)
+    far_apart: Shape = (4096, 1000)
     row: int = 262144
     most_classes: int = 1_000_000
     most_rows: int = 1_000_000
 
 
-TINY = Sizes(2, ((64, 1024),), (64, 1024), 1024, most_classes=10_000, most_rows=100)
+TINY = Sizes(2, ((64, 1024),), (64, 1024), (64, 1024), 1024, most_classes=10_000, most_rows=100)
 
 
 class Goal(NamedTuple):
@@ -67,6 +68,7 @@ def steps(sizes: Sizes) -> list[Callable[[], Goal]]:
         *(partial(separate, shape, n) for shape in sizes.large),
         partial(float64, sizes.vocabulary, n),
         partial(bfloat16, sizes.vocabulary, n),
+        partial(far_apart, sizes.far_apart, 15, n),
         *(partial(one_row, name, sizes.row, n) for name in ("cross_entropy", "softmax")),
         partial(flat, "From 1,000 classes up", [(n_elements // k, k) for k in classes], n),
         *(partial(flat, f"From 1 row of {k} up", fitting([(r, k) for r in rows]), n) for k in (10, 1000)),
@@ -130,6 +132,18 @@ def bfloat16(shape: Shape, n_rounds: int = ROUNDS) -> Goal:
     times = times_of_dtypes(shape, n_rounds)
     ratio = times["bfloat16"] / times["float32"]
     return Goal(f"{Case(shape)} bfloat16 in place", 0.8, ratio, "times float32's time", at_most=True)
+
+
+def far_apart(shape: Shape, times: float, n_rounds: int = ROUNDS) -> Goal:
+    """Logits so many times as far apart have gradients near the smallest numbers that there are."""
+    near, far = Problem(IN_PLACE, shape), Problem(IN_PLACE, shape)
+    far.first *= times
+    for problem in (near, far):
+        problem.check()
+    calls = {"near": near.calls()["fastxent"], "far": far.calls()["fastxent"]}
+    seconds = quickest(calls, n_rounds)
+    what = f"{Case(shape)} in place, logits {times:g} times as far apart"
+    return Goal(what, 1.5, seconds["far"] / seconds["near"], "times as long", at_most=True)
 
 
 def one_row(name: str, n_classes: int, n_rounds: int = ROUNDS) -> Goal:
