@@ -104,9 +104,9 @@ def true_results(mix, logits, targets, options, **more):
     return solve(reference, mix, logits.astype(np.float64), wide, options, **more)
 
 
-def assert_close(results, truth, dtype, mix, logits, targets, options):
-    """Every result, to `OPTIONS_RELATIVE` of the terms that it is the sum of; ranks exactly."""
-    relative = OPTIONS_RELATIVE[np.dtype(dtype)]
+def assert_close(results, truth, dtype, mix, logits, targets, options, relative=OPTIONS_RELATIVE):
+    """Every result, to a tolerance of the terms that it is the sum of; ranks exactly."""
+    relative = relative[np.dtype(dtype)]
     sizes = _sizes(mix, logits.astype(np.float64), targets, options, truth["lse_out"], dtype)
     for name, result in results.items():
         expected = truth[name]

@@ -204,10 +204,9 @@ def test_special_row_gives_what_it_should_and_leaves_other_rows_alone(value, n_c
             assert_same_bits(result[[0, 1, 3, 5]], clean[[0, 1, 3, 5]])
             whole = {"softmax": NAN, "log_softmax": NAN, "logsumexp": value}[name]
             assert_same_bits(result[4], np.full_like(result[4], whole))
-            if value == -INF:
-                assert_as_reference(name, result[2:3], z[2:3])
-            else:
+            if value != -INF:
                 assert_same_bits(result[2], np.full_like(result[2], whole))
+            assert_as_reference(name, result[2:3], z[2:3])
 
 
 @each_dtype
@@ -236,10 +235,11 @@ def test_sigmoid_of_infinities_and_nan_is_exact(dtype):
 
 
 @each_dtype
-def test_softmax_grad_of_a_row_with_nan_leaves_other_rows_alone(dtype):
+@pytest.mark.parametrize("value", [-INF, INF, NAN])
+def test_softmax_grad_of_a_row_with_nan_or_infinities_leaves_other_rows_alone(value, dtype):
     p, g = arguments("softmax_grad", (4, 37), dtype)
     clean = fastxent.softmax_grad(p, g)
-    g[1, 5] = p[2, 36] = NAN
+    g[1, 5] = p[2, 36] = value
     result = fastxent.softmax_grad(p, g)
     assert_same_bits(result[[0, 3]], clean[[0, 3]])
     assert np.isnan(result[1:3]).all()
@@ -327,6 +327,7 @@ def test_rows_of_softmax_grad_sum_to_zero(z, seed):
 @few_examples
 @given(any_logits)
 def test_sigmoid_is_the_softmax_of_the_logit_and_zero(z):
+    z = np.maximum(z, -86)  # a probability of softmax below 2^−125 may be 0
     two_classes = fastxent.softmax(np.stack([z, np.zeros_like(z)]), axis=0)[0]
     errors = ulp_error(fastxent.sigmoid(z), two_classes.astype(float))
     assert np.all(errors <= SIGMOID_ULP + PROBABILITY_ULP)

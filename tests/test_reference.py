@@ -102,6 +102,34 @@ def test_float32_stays_float32():
     assert loss.dtype == grad.dtype == reference.softmax_grad(z, z).dtype == np.float32
 
 
+@pytest.mark.parametrize("value", [-np.inf, np.inf, np.nan])
+def test_a_row_with_no_softmax_is_nan_throughout_in_the_reference_too(value):
+    row = np.array([[1.0, value, 0.0]])
+    if value != -np.inf:
+        assert np.isnan(reference.log_softmax(row)).all()
+    assert np.isnan(reference.softmax_grad(np.full((1, 3), 0.25), row)).all()
+    assert np.isnan(reference.softmax_grad(row, np.ones((1, 3)))).all()
+
+
+@pytest.mark.parametrize("value", [-np.inf, np.inf, np.nan])
+def test_derivatives_of_a_row_with_no_softmax_are_nan_throughout_in_the_reference_too(value):
+    row, t = np.array([[value, -np.inf if value == -np.inf else 1.0]]), np.array([[0.25, 0.75]])
+    of_targets = np.zeros((1, 2))
+    for softcap in (None, 3.0):
+        _, grad = reference.cross_entropy_with_grad(row, t, softcap=softcap, targets_grad_out=of_targets)
+        if softcap is None or value != np.inf:  # of which it makes a finite logit
+            assert np.isnan(grad).all()
+            assert np.isnan(of_targets).all()
+
+
+def test_rows_and_classes_may_be_none_in_the_reference_too():
+    for shape in ((0, 3), (0, 0), (2, 0)):
+        z = np.zeros(shape)
+        loss, grad = reference.cross_entropy_with_grad(z, z)
+        assert (loss, grad.shape) == (0.0, shape)
+        assert reference.kl_divergence(z, z, reduction="none").shape == shape[:1]
+
+
 def test_long_rows_agree_with_sixty_digits():
     z = np.random.default_rng(0).standard_normal((4, 50)) * [[1], [10], [1], [100]] + [[0], [0], [1000], [0]]
     targets = np.array([0, 7, 49, 3])

@@ -103,6 +103,8 @@ PEER_RELATIVE = 2e-14
 # are rounded, and so are the masses, their products, and exponentials that are off by 1 ULP already: measured
 # 2. In float64 the specification errs as well, and both sum class after class: measured 9.
 OPTIONS_RELATIVE = {np.dtype(np.float32): 4 * eps(np.float32), np.dtype(np.float64): 32 * eps(np.float64)}
+# On a GPU float32 is summed in float32, by each thread and then over threads: more roundings than on the CPU.
+CUDA_RELATIVE = {np.dtype(np.float32): 16 * eps(np.float32), np.dtype(np.float64): 64 * eps(np.float64)}
 # Of near-certain rows: the digits that DESIGN promises, and those that float64 has left of 1e-10 beside 25.
 NEAR_CERTAIN_RELATIVE = {np.dtype(np.float32): 1e-5, np.dtype(np.float64): 1e-9}
 
@@ -114,3 +116,6 @@ TORCH_RELATIVE = {
     "torch.float16": 4e-3,
     "torch.bfloat16": 3e-2,
 }
+
+# Of hostile calls, whose terms are of any size and may cancel: enough to tell a wrong number from a rounding.
+FUZZ_RELATIVE = {np.dtype(np.float32): 16 * eps(np.float32), np.dtype(np.float64): 128 * eps(np.float64)}

@@ -70,7 +70,8 @@ def gradient(e, u, m, factors, label_smoothing, logit_scale, softcap):
 def _curvature(h, p, row_factor, z_loss, logit_scale):
     """The second derivative for the logits as they were given, from h = p·(1 − p)·slope."""
     if z_loss is not None:
-        h = h + 2.0 * z_loss * row_factor * p * p
+        # The factor may be one number or a lane's own: in this order both are rounded alike.
+        h = h + 2.0 * z_loss * (row_factor * p) * p
     if logit_scale is not None:
         h = h * logit_scale * logit_scale
     return h

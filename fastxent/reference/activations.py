@@ -17,7 +17,8 @@ def log_softmax(logits: ArrayLike, *, axis: int = -1, out: NDArray[Any] | None =
     z = arithmetic(logits)
     row_max, _, sum_exp = shifted_exps(z, axis)
     with np.errstate(invalid="ignore"):
-        return store(out, z - log_sum_exp(row_max, sum_exp), np.asarray(logits).dtype)
+        lse = log_sum_exp(row_max, sum_exp)
+        return store(out, z - np.where(lse == np.inf, np.nan, lse), np.asarray(logits).dtype)
 
 
 def logsumexp(logits: ArrayLike, *, axis: int = -1, out: NDArray[Any] | None = None) -> NDArray[Any]:
@@ -29,7 +30,9 @@ def softmax_grad(
     probs: ArrayLike, grad: ArrayLike, *, axis: int = -1, out: NDArray[Any] | None = None
 ) -> NDArray[Any]:
     p, g = arithmetic(probs), arithmetic(grad)
-    return store(out, p * (g - (p * g).sum(axis=axis, keepdims=True)), np.asarray(probs).dtype)
+    with np.errstate(invalid="ignore"):
+        dot = (p * g).sum(axis=axis, keepdims=True)
+        return store(out, p * (g - np.where(np.isfinite(dot), dot, np.nan)), np.asarray(probs).dtype)
 
 
 def sigmoid(logits: ArrayLike, *, axis: int = -1, out: NDArray[Any] | None = None) -> NDArray[Any]:

@@ -71,7 +71,7 @@ def cross_entropy_with_grad(
     row_max, exps, sum_exp = shifted_exps(u)
     lse, p = log_sum_exp(row_max, sum_exp), exps / sum_exp
 
-    hard, m, even = (1 - label_smoothing) * w_y, None, label_smoothing / z.shape[1]
+    hard, m, even = (1 - label_smoothing) * w_y, None, label_smoothing / max(1, z.shape[1])
     if t is not None:
         m = w * ((1 - label_smoothing) * t + even)
     elif label_smoothing:
@@ -87,7 +87,8 @@ def cross_entropy_with_grad(
     if hess_out is not None:
         rows.store_derivative(hess_out, p * ((1 - p) * slope + 2 * z_loss * p) * logit_scale**2)
     if targets_grad_out is not None:
-        rows.store_derivative(targets_grad_out, _times((1 - label_smoothing) * w, lse - u))
+        gaps = np.where(lse == np.inf, np.nan, lse) - u
+        rows.store_derivative(targets_grad_out, _times((1 - label_smoothing) * w, gaps))
 
     grad = p
     if np.ndim(slope) or slope != 1:
@@ -97,7 +98,7 @@ def cross_entropy_with_grad(
     if m is not None:
         grad -= m
     if softcap is not None:
-        grad = np.where(u == -np.inf, 0, grad * (1 - (u / softcap) ** 2))
+        grad = grad * np.where(u == -np.inf, 0, 1 - (u / softcap) ** 2)
     if logit_scale != 1:
         grad *= logit_scale
     return loss, rows.store_derivative(grad_out, grad)
@@ -222,7 +223,7 @@ class _Rows:
     ) -> None:
         x, t = np.moveaxis(np.asarray(array), axis, -1), np.asarray(targets)
         self.shape, self.dtype, self.axis = x.shape, x.dtype, axis
-        self.values = z = arithmetic(x).reshape(-1, x.shape[-1])
+        self.values = z = arithmetic(x).reshape(np.prod(x.shape[:-1], dtype=int), x.shape[-1])
         self.y: Any = None  # where in the values the integer targets are
         self.t: Any = None  # the soft targets
         self.sample_weight: Any = None
