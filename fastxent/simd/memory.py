@@ -129,15 +129,30 @@ def _call_masked(context, builder, operation, p, lanes, result, arguments):
     return builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), arguments)
 
 
+def _as_it_is(builder, vector):
+    """LLVM: the same vector, by a road the optimiser does not see through.
+
+    It would otherwise read all lanes, also those that are nobody's memory, where what is computed from the
+    vector is masked by the same mask.
+    """
+    name = (
+        f"llvm.arithmetic.fence.v{vector.type.count}f{64 if vector.type.element == ir.DoubleType() else 32}"
+    )
+    function_type = ir.FunctionType(vector.type, [vector.type])
+    return builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), [vector])
+
+
 def _read_masked(context, builder, operation, p, vector, where_from, mask, filler):
     """LLVM: what a masked load or gather gives, as the vector; the filler is one already."""
     elements = element_vector(context, p, vector.lanes)
     unread = filler if p.dtype == vector.dtype else ir.Constant(elements, ir.Undefined)
     arguments = [where_from, ir.IntType(32)(1), mask, unread]
     read = _call_masked(context, builder, operation, p, vector.lanes, elements, arguments)
-    if p.dtype == vector.dtype:
-        return read
-    return builder.select(mask, from_storage(context, builder, read, p.dtype, vector.dtype), filler)
+    if p.dtype != vector.dtype:
+        read = from_storage(context, builder, read, p.dtype, vector.dtype)
+    if operation == "load" and isinstance(vector.dtype, types.Float):
+        read = _as_it_is(builder, read)
+    return read if p.dtype == vector.dtype else builder.select(mask, read, filler)
 
 
 @intrinsic

@@ -12,6 +12,7 @@ from numba import njit, prange
 from fastxent.simd import (
     broadcast,
     first_lanes,
+    fma,
     gather,
     lanes_of,
     load,
@@ -23,6 +24,7 @@ from fastxent.simd import (
     store,
     store_masked,
     where,
+    wide,
 )
 from tests.simd.compiled import by_storage
 
@@ -82,7 +84,11 @@ def test_loads_take_the_lanes_of_the_mask_and_fill_the_others(memory):
         out = np.zeros((5, n_lanes), memory.dtype)
         assert read(memory, START, n, out) == n_lanes
         there = memory[START : START + n_lanes]
-        expected = [there, np.where(lane < n, there, -7), np.where(lane == n, there, memory[:n_lanes])]
+        expected = [
+            there,
+            np.where(lane < n, there, memory.dtype.type(-7)),
+            np.where(lane == n, there, memory[:n_lanes]),
+        ]
         np.testing.assert_array_equal(out, [*expected, lane < n, lane == n])
 
 
@@ -198,7 +204,19 @@ def touch_only_what_is_allowed():
             scattered(memory, start * stride, stride, n, False, out)
             gathered(memory, start * stride, stride, n, False, out)
             masked_into(memory, start, n, out)
+        sums = np.zeros(4 * n_lanes, np.float64 if dtype == np.float64 else np.float32)
+        for n in range(sums.size):
+            computed_where_read(memory, memory.size - n, n, 0.5, 2.0, sums)
     print("done")
+
+
+@by_storage
+def computed_where_read(memory, start, n, a, b, out):
+    """What LLVM may take for leave to read every lane: nothing but those of the mask is used."""
+    like = wide(pointer(out, 0))
+    inside = first_lanes(n, like)
+    x = load_masked(pointer(memory, 0), start, inside, 0.0, like)
+    store(pointer(out, 0), 0, where(inside, fma(x, a, b), 0.0))
 
 
 @by_storage
