@@ -16,7 +16,7 @@ from tests.numerical import numerical_grad, numerical_problem
 from tests.tolerances import NUMERICAL_GRAD_ABSOLUTE, OPTIONS_RELATIVE, eps
 
 INF, NAN = np.inf, np.nan
-LANES, ROWS = 10, 100  # numbers of classes that go by the one engine and the other
+LANES, ROWS = 10, 148  # numbers of classes that go by the one engine and the other
 
 
 def dtype_of(name):

@@ -11,7 +11,7 @@ from fastxent import reference
 from tests.truth import problem
 
 
-@pytest.fixture(params=[5, 90, 3000])
+@pytest.fixture(params=[5, 138, 3000])
 def case(request):
     return problem(3, request.param, np.float32)
 
