@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from numba.core.runtime.nrt import rtsys
 import fastxent
 from fastxent import _dispatch, _njit, cpu
 from tests.mixes import ALL_WITH_HESSIAN, problem, solve
+from tests.processes import LIBRARIES
 
 
 @njit
@@ -155,6 +157,53 @@ def test_other_layouts_axes_and_integers_are_those_from_python():
     assert np.array_equal(grad, expected_grad)
 
 
+class Stop(Exception):
+    """What a signal's handler raises here, in place of Ctrl-C's KeyboardInterrupt."""
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="there is no timer that signals")
+def test_what_a_signal_raises_during_a_compiled_loop_ends_it():
+    """Python would run the handler where the loop asks it for the number of threads, and forget the rest."""
+
+    @njit
+    def losses_of(logits, targets, n):
+        losses = np.empty(n)
+        for i in range(n):
+            losses[i] = loss_of(logits, targets)
+        return losses
+
+    def stop(*_):
+        raise Stop
+
+    logits, targets = batch(40, 1000)
+    expected = losses_of(logits, targets, 1)[0]
+    before = signal.signal(signal.SIGALRM, stop)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.02)
+        with pytest.raises(Stop):
+            losses_of(logits, targets, 1_000_000)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert losses_of(logits, targets, 1)[0] == expected
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_kernel_that_cannot_be_had_is_an_error_each_time(monkeypatch):
+    """ctypes prints what a callback raises, and leaves what it returns as it was."""
+
+    @njit
+    def run(logits, targets):
+        return fastxent.cross_entropy(logits, targets, z_loss=0.1)  # the address of no other test's kernel
+
+    logits, targets = batch(9, 7)
+    with monkeypatch.context() as patch:
+        patch.setattr(cpu.Kernel, "address", lambda *_: 1 / 0)
+        for _ in range(5):
+            with pytest.raises(RuntimeError, match="asked of Python failed"):
+                run(logits, targets)
+    assert run(logits, targets) == fastxent.cross_entropy(logits, targets, z_loss=0.1)
+
+
 def test_a_large_batch_takes_all_threads_but_in_a_parallel_loop_one(monkeypatch):
     asked = []
     address = cpu.Kernel.address
@@ -224,7 +273,7 @@ def run_with_user(tmp_path_factory):
 
     def run(script, *arguments, **environment):
         command = [sys.executable, "-c", script, *arguments]
-        environment |= {**os.environ, "PYTHONPATH": path, **environment}
+        environment |= {**os.environ, "PYTHONPATH": path, "LD_LIBRARY_PATH": LIBRARIES, **environment}
         return subprocess.run(command, env=environment, capture_output=True, text=True)
 
     return run

@@ -10,6 +10,7 @@ from .loss_split import cross_entropy_split
 from .options import PLAIN, Options
 from .probability_rows import log_loss_rows
 from .sigmoid_blocks import sigmoid_blocks
+from .threads import number_of_threads
 
 __all__ = [
     "MAX_CLASSES",
@@ -26,6 +27,7 @@ __all__ = [
     "log_loss_rows",
     "logsumexp_rows",
     "logsumexp_split",
+    "number_of_threads",
     "sigmoid_blocks",
     "softmax_grad_rows",
     "softmax_rows",

@@ -63,7 +63,7 @@ def _finish_part(thread, n_threads, logits, out, i, shared):
 @kernel("out")
 def softmax_split(n_threads, logits, out):
     """As `softmax_rows`, to the bit, for arrays whose classes all lie side by side."""
-    shared = Shared(*shared_for(logits, out, n_threads, PLAIN))  # by its class, as it says
+    shared = Shared(*shared_for(logits, out, n_threads, PLAIN))  # as its docstring says
     for i in range(n_rows_of(logits)):
         for thread in prange(n_threads):
             _sum_exps_part(thread, n_threads, logits, out, i, shared)
@@ -81,7 +81,7 @@ def _subtract_part(thread, n_threads, logits, i, lse, out):
 @kernel("lse", "out")
 def logsumexp_split(n_threads, logits, lse, out):
     """As `logsumexp_rows`, to the bit, for arrays whose classes all lie side by side."""
-    shared = Shared(*shared_for(logits, None, n_threads, PLAIN))  # by its class, as it says
+    shared = Shared(*shared_for(logits, None, n_threads, PLAIN))  # as its docstring says
     for i in range(n_rows_of(logits)):
         for thread in prange(n_threads):
             memory = memory_of_thread(shared, thread, address(logits))

@@ -6,17 +6,17 @@ A call learns the address of its kernel when it is first run; that kernel is com
 from functools import cache
 from itertools import product
 
-import numba
 from numba import types
 from numba.core import cgutils
 from numba.core.typing.templates import signature
 from numba.extending import intrinsic
 
-from ..simd.callbacks import Callback, call_address
-from .compile import source_digest
+from ..simd.callbacks import Callback, call_address, int_at, int_from, raise_pending
+from .cache import source_digest
 from .loss_lanes import cross_entropy_columns, cross_entropy_lanes
 from .loss_rows import cross_entropy_rows
 from .options import Options
+from .threads import addresses_for_compiled_code
 
 _KERNELS = cross_entropy_lanes, cross_entropy_columns, cross_entropy_rows
 LANES, COLUMNS, ROWS = range(len(_KERNELS))
@@ -44,8 +44,10 @@ def _callback(kind, digest, *arguments):
 
 
 class _Threads(_Callback):
+    """Addresses that compiled code asks for the number of threads: in Python signals would be handled."""
+
     def result(self, number):
-        return numba.get_num_threads()
+        return addresses_for_compiled_code()[number]
 
 
 class _Addresses(_Callback):
@@ -59,10 +61,15 @@ class _Addresses(_Callback):
 
 @intrinsic
 def number_of_threads(typing_context):
-    """To be asked for outside of parallel loops."""
+    """To be asked for outside of parallel loops, with the GIL."""
 
     def lower(context, builder, sig, args):
-        return _callback(_Threads, source_digest()).call(context, builder, cgutils.intp_t(0))
+        raise_pending(context, builder)
+        threads = _callback(_Threads, source_digest())
+        is_one, get = (threads.call_once(context, builder, cgutils.intp_t(i), 2) for i in range(2))
+        is_many = cgutils.is_null(builder, int_at(builder, is_one))
+        number = builder.select(is_many, int_from(builder, get), cgutils.int32_t(1))
+        return builder.sext(number, cgutils.intp_t)
 
     return signature(types.intp), lower
 

@@ -5,26 +5,25 @@
 cached on disk.
 """
 
-import hashlib
 import inspect
-import threading
 from collections.abc import Callable
-from functools import cache, wraps
-from pathlib import Path
+from functools import wraps
 from types import FunctionType
 from typing import Any
 
 import numpy as np
 from numba import njit, types
-from numba.core.caching import FunctionCache
-from numba.core.runtime.nrt import rtsys
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.typing.templates import Signature
 
 from ..simd import storage_type
 from ..simd.formula import formula, specialised_formula
 from ..simd.inlining import KernelCompiler, inline
+from .cache import cache_for, source_digest
+from .interrupts import interrupts_wait
+from .threads import taking_turns
 
-__all__ = ["Kernel", "formula", "inline", "kernel", "or_none", "source_digest", "specialised_formula"]
+__all__ = ["Kernel", "formula", "inline", "kernel", "or_none", "specialised_formula"]
 
 Variant = tuple[Any, ...]
 
@@ -48,27 +47,6 @@ def or_none(function: Callable[..., Any]) -> Any:
     return specialised_formula(choose)
 
 
-@cache
-def source_digest() -> str:
-    """Names the package's sources, so that cached machine code of another version is never found.
-
-    Numba's own cache looks at the file of the batch loop alone, not at the files of what it inlines.
-    """
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.parent.rglob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]
-
-
-class _Cache(FunctionCache):
-    """Loads machine code without all that Numba imports to compile, which takes ten times as long."""
-
-    def load_overload(self, signature: tuple[types.Type, ...], target_context: Any) -> Any:
-        rtsys.initialize(target_context)
-        with self._guard_against_spurious_io_errors():
-            return self._load_overload(signature, target_context)
-
-
 class Kernel:
     """A batch loop over `prange`, compiled once for each variant of its arguments.
 
@@ -85,7 +63,6 @@ class Kernel:
         self._parameters = tuple(inspect.signature(loop).parameters)
         self.entries: dict[Variant, Callable[..., Any]] = {}
         self._dispatchers: dict[bool, Any] = {}
-        self._lock = threading.Lock()
         self.__doc__ = loop.__doc__
 
     def __call__(self, variant: Variant, *arguments: Any) -> Any:
@@ -121,11 +98,13 @@ class Kernel:
     def _compiled(self, variant: Variant, arguments: tuple[Any, ...]) -> Callable[..., Any]:
         signature = self.signature(arguments)
         entry = self._compiled_for(variant[0], signature).get_overload(signature)
+        if variant[0]:
+            entry = taking_turns(entry)
         self.entries[variant] = entry
         return entry
 
     def _compiled_for(self, parallel: bool, signature: tuple[types.Type, ...]) -> Any:
-        with self._lock:
+        with global_compiler_lock, interrupts_wait():
             if parallel not in self._dispatchers:
                 self._dispatchers[parallel] = self._new_dispatcher(parallel)
             dispatcher = self._dispatchers[parallel]
@@ -139,7 +118,7 @@ class Kernel:
         loop.__qualname__ = f"{self._loop.__name__}_{variant}_{source_digest()}"
         loop.__module__ = self._loop.__module__
         dispatcher: Any = njit(parallel=parallel, **_KERNEL)(loop)
-        dispatcher._cache = _Cache(loop)
+        dispatcher._cache = cache_for(loop)
         return dispatcher
 
     def _type_of(self, name: str, argument: Any) -> types.Type:

@@ -103,7 +103,7 @@ def cross_entropy_split(n_threads, logits, targets, ignore_index, divisor, optio
     if bad >= 0:
         return 0.0, bad
     row_losses = empty_float64(n_rows) if loss is None else loss
-    # As `parts.Shared` says of named tuples for threads.
+    # Both made by their class, as the docstring of `Shared` says.
     shared, slots = Shared(*shared_for(logits, grad, n_threads, options)), Slots(*empty_slots())
     for i in range(n_rows):
         y, s = target_of(targets, i), sample_weight_of(options.sample_weight, i)

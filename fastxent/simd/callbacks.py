@@ -4,17 +4,18 @@ What a compiled function calls becomes part of it, and of what Numba's cache kee
 to compile in each caller, and callers in the cache keep an old one. What is called by name does not.
 """
 
-from ctypes import CFUNCTYPE, c_ssize_t, c_void_p, cast
+from ctypes import CFUNCTYPE, POINTER, c_ssize_t, c_void_p, cast
 
 from llvmlite import binding, ir
 from numba.core import cgutils
 
-_C_FUNCTION = CFUNCTYPE(c_ssize_t, c_ssize_t)
+address_of = binding.address_of_symbol
+_C_FUNCTION = CFUNCTYPE(None, c_ssize_t, POINTER(c_ssize_t))
 _INTEGER = cgutils.intp_t
 
 
 class Callback:
-    """From an integer to an integer: `result`, which subclasses define; it takes the GIL.
+    """From an integer to another, not 0: `result`, which subclasses define; it takes the GIL.
 
     Numba's cache keeps the callbacks of a compiled function with it, and unpickles them before it loads
     that. So subclasses pickle as a call that makes them anew, under the same name. If that raises OSError,
@@ -22,18 +23,28 @@ class Callback:
     """
 
     def __init__(self, name):
-        self._name, self._c_function = name, _C_FUNCTION(self.result)
+        self._name, self._c_function = name, _C_FUNCTION(self._store_result)
         binding.add_symbol(name, cast(self._c_function, c_void_p).value)
 
     def __call__(self):
         """Numba does this before it loads a function that needs the name, which is known by now."""
 
+    def _store_result(self, number, place):
+        place[0] = self.result(number)
+
     def call(self, context, builder, number):
-        """LLVM: the result."""
+        """LLVM: the result; where that raises an exception, which ctypes prints and forgets, an error."""
         context.active_code_library._reload_init.add(self)
-        function_type = ir.FunctionType(_INTEGER, [_INTEGER])
+        place = cgutils.alloca_once(builder, _INTEGER)
+        builder.store(_INTEGER(0), place)
+        function_type = ir.FunctionType(ir.VoidType(), [_INTEGER, place.type])
         function = cgutils.get_or_insert_function(builder.module, function_type, self._name)
-        return builder.call(function, [number])
+        builder.call(function, [number, place])
+        result = builder.load(place)
+        with cgutils.if_unlikely(builder, cgutils.is_null(builder, result)):
+            message = "what compiled code asked of Python failed, for the reason that was printed"
+            context.call_conv.return_user_exc(builder, RuntimeError, (message,))
+        return result
 
     def call_once(self, context, builder, number, count):
         """LLVM: the result for a number below the count; asked for again while it is 0."""
@@ -57,11 +68,26 @@ class Callback:
         return results
 
 
+def raise_pending(context, builder):
+    """LLVM: what the handlers of signals raise, Ctrl-C's above all, which callbacks lose; with the GIL."""
+    function_type = ir.FunctionType(ir.IntType(32), [])
+    check = cgutils.get_or_insert_function(builder.module, function_type, "PyErr_CheckSignals")
+    with cgutils.if_unlikely(builder, cgutils.is_not_null(builder, builder.call(check, []))):
+        context.call_conv.return_exc(builder)
+
+
+def int_at(builder, address):
+    """LLVM: the C int that is there."""
+    return builder.load(builder.inttoptr(address, cgutils.int32_t.as_pointer()))
+
+
+def int_from(builder, address):
+    """LLVM: what the C function that is there gives for nothing."""
+    return builder.call(builder.inttoptr(address, ir.FunctionType(cgutils.int32_t, []).as_pointer()), [])
+
+
 def call_address(context, builder, address, signature, arguments):
     """LLVM: a call of what Numba has compiled for the signature; its errors are the caller's."""
-    with cgutils.if_unlikely(builder, cgutils.is_null(builder, address)):
-        message = "a function could not be compiled, for the reason that was printed"
-        context.call_conv.return_user_exc(builder, RuntimeError, (message,))
     function_type = context.call_conv.get_function_type(signature.return_type, signature.args)
     function = builder.inttoptr(address, function_type.as_pointer())
     status, result = context.call_conv.call_function(

@@ -1,6 +1,6 @@
-"""Numbers of less than 2^−126 (float64: 2^−1022): x86 processors take a hundred times as long to make one.
+"""Numbers of less than 2^−126 (float64: 2^−1022), which x86 processors make far more slowly than others.
 
-From `flush_subnormals` to `restore_subnormals` they make 0 of it instead. Other processors are as quick
+From `flush_subnormals` to `restore_subnormals` they make 0 of them instead. Other processors are as quick
 with these numbers as with any, and keep them.
 """
 

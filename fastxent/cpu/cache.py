@@ -1,0 +1,97 @@
+"""Machine code on disk, which costs nothing but time if it is lost, damaged or of another version.
+
+Numba's own cache looks at the file of a batch loop alone, not at the files of what it inlines; processes that
+write at once can leave the code for one signature under the name of another; and every error of the file
+system is the caller's.
+"""
+
+import hashlib
+import os
+import pickle
+import time
+import warnings
+from functools import cache
+from pathlib import Path
+
+from numba.core.caching import FunctionCache, IndexDataCacheFile, NullCache
+from numba.core.runtime.nrt import rtsys
+
+_IMPORTED = time.time()
+_DIGEST_BYTES = 32
+_has_warned = False
+
+
+@cache
+def source_digest() -> str:
+    """Names the package's sources, so that cached machine code of another version is never found.
+
+    If files changed after the import, the kernels in memory are of none that is on the disk.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+        status = path.stat()
+        if max(status.st_mtime, status.st_ctime) > _IMPORTED:
+            digest.update(os.urandom(_DIGEST_BYTES))
+    return digest.hexdigest()[:12]
+
+
+def cache_for(loop):
+    """Numba's interface to the files of a batch loop; none if FASTXENT_CACHE is 0."""
+    if os.environ.get("FASTXENT_CACHE") == "0":
+        return NullCache()
+    try:
+        return _Cache(loop)
+    except (OSError, RuntimeError) as error:  # there is no directory that can be written
+        _warn_once(error)
+        return NullCache()
+
+
+class _Cache(FunctionCache):
+    """Loads without all that Numba imports to compile, which takes ten times as long."""
+
+    def __init__(self, loop):
+        super().__init__(loop)
+        self._cache_file = _Files(self._cache_path, self._impl.filename_base, None)
+
+    def load_overload(self, signature, target_context):
+        rtsys.initialize(target_context)
+        return self._load_overload(signature, target_context)
+
+    def save_overload(self, signature, compiled):
+        try:
+            self._save_overload(signature, compiled)
+        except OSError as error:
+            _warn_once(error)
+
+
+class _Files(IndexDataCacheFile):
+    """One for each signature and processor, with the digest of its contents in front; there is no index."""
+
+    def save(self, key, compiled):
+        contents = self._dump(compiled)
+        with self._open_for_write(self._path(key)) as file:
+            file.write(_digest(contents) + contents)
+
+    def load(self, key):
+        try:
+            written = self._path(key).read_bytes()
+        except OSError:
+            return None
+        digest, contents = written[:_DIGEST_BYTES], written[_DIGEST_BYTES:]
+        return pickle.loads(contents) if digest == _digest(contents) else None
+
+    def _path(self, key):
+        name = _digest(repr((self._version, key)).encode()).hex()[:16]
+        return Path(self._index_path).with_suffix(f".{name}.nbc")
+
+
+def _digest(contents):
+    return hashlib.sha256(contents).digest()
+
+
+def _warn_once(error):
+    global _has_warned
+    if not _has_warned:
+        _has_warned = True
+        warnings.warn(f"machine code is not kept for the next process: {error}", RuntimeWarning, stacklevel=2)

@@ -1,0 +1,22 @@
+"""Ctrl-C waits while Numba compiles: what it then imports cannot be imported again after half an import."""
+
+import signal
+import threading
+from contextlib import contextmanager
+
+
+@contextmanager
+def interrupts_wait():
+    """In the main thread, the only one that Python interrupts."""
+    handler = signal.getsignal(signal.SIGINT)
+    if handler is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pressed = []
+    signal.signal(signal.SIGINT, lambda *_: pressed.append(True))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        if pressed:
+            signal.raise_signal(signal.SIGINT)

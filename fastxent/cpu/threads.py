@@ -1,0 +1,76 @@
+"""How many threads a call may take, and when: Numba ends a process that takes them at a wrong time.
+
+Its workqueue layer aborts if two Python threads run parallel kernels at once. Threads do not survive a fork,
+and GNU's OpenMP ends a child that runs a parallel kernel.
+"""
+
+import os
+import threading
+from ctypes import addressof, c_int
+
+import numba
+from numba.core.compiler_lock import global_compiler_lock
+
+from ..simd.callbacks import address_of
+
+_turn = threading.RLock()  # a signal's handler may call while its own thread has it
+_is_forked = False
+_is_one = c_int()
+
+
+def number_of_threads():
+    """Numba's, for calls from Python; 1 in a child of a process that had started them."""
+    return 1 if _is_forked else numba.get_num_threads()
+
+
+def addresses_for_compiled_code():
+    """Of an int that is not 0 where the number is 1, and of what gives Numba's otherwise.
+
+    Under workqueue it is 1: compiled code has no way to wait for its turn.
+    """
+    numba.get_num_threads()
+    if _layer() == "workqueue":
+        _is_one.value = 1
+    return addressof(_is_one), address_of("get_num_threads")
+
+
+def taking_turns(entry):
+    """A parallel kernel that Python calls, for any number of threads to call at once."""
+    if _layer() != "workqueue":
+        return entry
+
+    def entry_in_turn(*arguments):
+        with _turn:
+            return entry(*arguments)
+
+    return entry_in_turn
+
+
+def _layer():
+    """None before threads are started."""
+    try:
+        return numba.threading_layer()
+    except ValueError:
+        return None
+
+
+def _before_fork():
+    # What another thread compiles or computes is finished first: its locks would stay taken in the child.
+    global_compiler_lock.acquire()
+    _turn.acquire()
+
+
+def _after_fork():
+    _turn.release()
+    global_compiler_lock.release()
+
+
+def _after_fork_in_child():
+    global _is_forked
+    if _layer() is not None:
+        _is_forked, _is_one.value = True, 1
+    _after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)
