@@ -23,7 +23,7 @@ class WithKnownGradient(Function):
             # Of what autograd was handed to this node, which carries the gradient on; what comes after gets
             # another. PyTorch's own checks of in-place functions come with it, before anything is written.
             with torch.enable_grad():
-                Overwritten.apply(input)
+                _overwrite(input)
         loss, grad, target_grad = solve()
         ctx.save_for_backward(grad, target_grad)
         return loss
@@ -51,6 +51,11 @@ class Overwritten(Function):
         raise RuntimeError(
             "these logits were used after a loss with inplace=True had overwritten them with their gradient"
         )
+
+
+# `apply` without its search for transforms of torch.func, of which there are none where this is called.
+with_known_gradient = super(Function, WithKnownGradient).apply
+_overwrite = super(Function, Overwritten).apply
 
 
 def _scaled(grad: Tensor, upstream: Tensor) -> Tensor:
@@ -129,7 +134,7 @@ def _(
     rows = input.shape[:0] if input.dim() == 1 else (*input.shape[:1], *input.shape[2:])
     loss = input.new_empty(rows if reduction == "none" else (), dtype=loss_dtype)
     grad, target_grad = torch.empty_like(input), torch.empty_like(target)
-    solved = Solved(loss, grad if with_grad else None, target_grad if with_target_grad else None)
+    solved = loss, grad if with_grad else None, target_grad if with_target_grad else None
     return _without_none(solved, input)
 
 
@@ -144,7 +149,7 @@ def _(
     with_grad: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     loss = input.new_empty(input.shape if reduction == "none" else (), dtype=loss_dtype)
-    return _without_none(Solved(loss, torch.empty_like(input) if with_grad else None), input)
+    return _without_none((loss, torch.empty_like(input) if with_grad else None, None), input)
 
 
 def _save_gradients(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:

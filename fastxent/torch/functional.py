@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from torch.nn.parameter import Parameter
 
 from . import solve
-from .autograd import WithKnownGradient, binary_cross_entropy_op, cross_entropy_op
+from .autograd import binary_cross_entropy_op, cross_entropy_op, with_known_gradient
 
 _CAST = frozenset((torch.float32, torch.float16, torch.bfloat16))  # by autocast, to float32
 _FLOATS = _CAST | {torch.float64}
@@ -107,7 +107,7 @@ def cross_entropy(
             input, target, weight, reduction, ignore_index, smoothing, dtype, asked.grad, asked.target_grad
         )[0]
         return loss
-    return WithKnownGradient.apply(
+    return with_known_gradient(
         lambda: solve.cross_entropy(input, target, asked, dtype, weight, reduction, ignore_index, smoothing),
         asked,
         input,
@@ -173,7 +173,7 @@ def binary_cross_entropy_with_logits(
             input, target, weight, reduction, pos_weight, dtype, asked.grad
         )[0]
         return loss
-    return WithKnownGradient.apply(
+    return with_known_gradient(
         lambda: solve.binary_cross_entropy(input, target, asked, dtype, weight, reduction, pos_weight),
         asked,
         input,

@@ -8,15 +8,16 @@ from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import numba
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
 import fastxent
 
 from .._dispatch import PARALLEL_FROM
+from .memory import array_of, memory_for_gradient, tensor_of
+
+_THESE_THREADS = nullcontext()
 
 
 class Asked(NamedTuple):
@@ -27,10 +28,8 @@ class Asked(NamedTuple):
     inplace: bool = False
 
 
-class Solved(NamedTuple):
-    loss: Tensor
-    grad: Tensor | None = None
-    target_grad: Tensor | None = None
+Solved = tuple[Tensor, Tensor | None, Tensor | None]
+"""The loss, and its gradients by input and target."""
 
 
 def cross_entropy(
@@ -47,13 +46,13 @@ def cross_entropy(
     if input.dim() > 2:
         options["axis"] = 1
     if weight is not None:
-        options["weight"] = _array(weight)
+        options["weight"] = array_of(weight)
     by_class = not target.is_floating_point()
     if by_class:
         options["ignore_index"] = ignore_index
     target_grad = torch.empty_like(target) if asked.target_grad else None
     if target_grad is not None:
-        options["targets_grad_out"] = _array(target_grad)
+        options["targets_grad_out"] = array_of(target_grad)
     functions = fastxent.cross_entropy, fastxent.cross_entropy_with_grad
     try:
         loss, grad = _loss_and_grad(functions, input, target, asked, options)
@@ -62,7 +61,7 @@ def cross_entropy(
         return _as_torch_solves(F.cross_entropy, input, target, asked, reduction=reduction, **options)
     if by_class and reduction == "mean" and loss == 0:
         loss = _mean_that_may_be_of_nothing(target, weight, ignore_index)
-    return Solved(_loss(loss, loss_dtype), grad, target_grad)
+    return _loss(loss, loss_dtype), grad, target_grad
 
 
 def binary_cross_entropy(
@@ -75,14 +74,14 @@ def binary_cross_entropy(
     pos_weight: Tensor | None,
 ) -> Solved:
     weights = {"weight": weight, "pos_weight": pos_weight}
-    options = {name: None if w is None else _array(w) for name, w in weights.items()}
+    options = {name: None if w is None else array_of(w) for name, w in weights.items()}
     functions = fastxent.binary_cross_entropy, fastxent.binary_cross_entropy_with_grad
     try:
         loss, grad = _loss_and_grad(functions, input, target, asked, {"reduction": reduction, **options})
     except ValueError:
         function = F.binary_cross_entropy_with_logits
         return _as_torch_solves(function, input, target, asked, reduction=reduction, **weights)
-    return Solved(_loss(loss, loss_dtype), grad)
+    return _loss(loss, loss_dtype), grad, None
 
 
 def _loss_and_grad(
@@ -92,25 +91,21 @@ def _loss_and_grad(
     asked: Asked,
     options: dict[str, Any],
 ) -> tuple[Any, Tensor | None]:
-    """By the function for the loss, or by that for both, whose gradient goes to memory in C order of its own.
-
-    NumPy asks the system for large pages, PyTorch does not, and a new gradient of 100 MB costs more than its
-    numbers do. Other strides, which the gradient keeps, are left to PyTorch.
-    """
+    """By the function for the loss, or by that for both; in as many threads as PyTorch would take."""
     without_grad, with_grad = functions
-    logits, targets = _array(input), _array(target)
-    with _threads_for(input):
+    logits, targets = array_of(input), array_of(target)
+    with _THESE_THREADS if input.numel() < PARALLEL_FROM else _as_many_threads_as_torch():
         if not (asked.grad or asked.target_grad):
             return without_grad(logits, targets, **options), None
         if asked.inplace:
             loss, _ = with_grad(logits, targets, grad_out=logits, **options)
             return loss, input.detach()
-        if not input.is_contiguous():
-            grad = torch.empty_like(input)
-            loss, _ = with_grad(logits, targets, grad_out=_array(grad), **options)
-        else:
+        grad = memory_for_gradient(input)
+        if grad is None:
             loss, values = with_grad(logits, targets, **options)
-            grad = _tensor(values, input.dtype)
+            grad = tensor_of(values, input.dtype)
+        else:
+            loss, _ = with_grad(logits, targets, grad_out=array_of(grad), **options)
         return loss, grad if asked.grad else None
 
 
@@ -124,9 +119,7 @@ def _as_torch_solves(
         loss = function(z, t, **options)
         by = [tensor for tensor in (z, t) if tensor.requires_grad]
         grads = iter(torch.autograd.grad(loss.sum(), by) if by else ())
-    return Solved(
-        loss.detach(), next(grads) if asked.grad else None, next(grads) if asked.target_grad else None
-    )
+    return loss.detach(), next(grads) if asked.grad else None, next(grads) if asked.target_grad else None
 
 
 def _mean_that_may_be_of_nothing(target: Tensor, weight: Tensor | None, ignore_index: int) -> float:
@@ -141,24 +134,6 @@ def _loss(value: Any, dtype: torch.dtype) -> Tensor:
     if isinstance(value, float):
         return torch.scalar_tensor(value, dtype=dtype)
     return torch.from_numpy(value).to(dtype)
-
-
-def _array(tensor: Tensor) -> NDArray[Any]:
-    if tensor.dtype is not torch.bfloat16:
-        return tensor.numpy()
-    import ml_dtypes
-
-    return tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
-
-
-def _tensor(array: NDArray[Any], dtype: torch.dtype) -> Tensor:
-    if dtype is not torch.bfloat16:
-        return torch.from_numpy(array)
-    return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
-
-
-def _threads_for(input: Tensor) -> Any:
-    return nullcontext() if input.numel() < PARALLEL_FROM else _as_many_threads_as_torch()
 
 
 @contextmanager
