@@ -1,5 +1,8 @@
 """Softmax cross-entropy, its gradient and its close relatives for NumPy arrays, at the speed of memory."""
 
+from importlib import import_module as _import_module
+from typing import Any as _Any
+
 from . import _njit as _njit  # for Numba to know it
 from . import reference
 from .activations import log_softmax, logsumexp, sigmoid, softmax, softmax_grad
@@ -26,3 +29,10 @@ __all__ = [
     "softmax",
     "softmax_grad",
 ]
+
+
+def __getattr__(name: str) -> _Any:
+    """`fastxent.cuda`, which nothing else imports."""
+    if name == "cuda":
+        return _import_module(".cuda", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,6 +11,7 @@ from numbers import Real
 from typing import Any, NoReturn
 
 import numpy as np
+from numpy.ma import MaskedArray  # by itself: threads that use np.ma first at once fail in NumPy
 from numpy.typing import NDArray
 
 _FLOAT_DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
@@ -21,8 +22,8 @@ _INT64 = np.dtype(np.int64)
 def are_plain_arrays(logits: Any, targets: Any, axis: Any, ignore_index: Any, grad_out: Any) -> bool:
     """Whether these are what training loops pass, so that nothing is left to check but each target.
 
-    A contiguous matrix of float32 or float64, an int64 target for each row, and for the gradient the logits
-    or nothing.
+    A contiguous matrix of float32 or float64, an int64 target for each row, and for the gradient nothing, the
+    logits, or an array like them.
     """
     return (
         type(logits) is type(targets) is np.ndarray
@@ -36,9 +37,28 @@ def are_plain_arrays(logits: Any, targets: Any, axis: Any, ignore_index: Any, gr
         and logits.dtype in _FLOAT_DTYPES
         and logits.flags.carray
         and targets.flags.c_contiguous
-        and (grad_out is None or grad_out is logits)
-        and (logits.base is targets.base is None or not np.may_share_memory(logits, targets))
+        and (
+            grad_out is None
+            or (
+                (grad_out is logits or _is_plain_beside(grad_out, logits))
+                and _are_surely_apart(grad_out, targets)
+            )
+        )
     )
+
+
+def _is_plain_beside(out: Any, logits: NDArray[Any]) -> bool:
+    return (
+        type(out) is np.ndarray
+        and out.dtype is logits.dtype
+        and out.shape == logits.shape
+        and out.flags.carray
+        and _are_surely_apart(out, logits)
+    )
+
+
+def _are_surely_apart(array: NDArray[Any], other: NDArray[Any]) -> bool:
+    return array.base is other.base is None or not np.may_share_memory(array, other)
 
 
 def check_reduction(reduction: Any, normalizer: Any) -> float:
@@ -55,20 +75,29 @@ def check_targets(
 ) -> tuple[NDArray[np.int64] | None, NDArray[Any] | None]:
     """Integer targets of this shape as contiguous int64, and soft targets of the logits'; one is None."""
     y = targets if type(targets) is np.ndarray else as_array("targets", targets)
+    if are_soft_targets(y, logits, shape, of):
+        return None, y
+    return contiguous_int64(y), None
+
+
+def are_soft_targets(
+    y: NDArray[Any], logits: NDArray[Any], shape: tuple[int, ...], of: str = "logits"
+) -> bool:
+    """Whether they are floats of the logits' shape, and not integers of this one."""
     if y.dtype != _INT64 and is_float(y.dtype):
         if y.shape != logits.shape:
             raise ValueError(
                 f"targets that are floats are probabilities, and must have the shape of {of},"
                 f" {logits.shape}; got {y.shape}"
             )
-        return None, y
+        return True
+    if y.dtype != _INT64 and y.dtype.kind not in "iu":
+        raise TypeError(f"targets must be integers, or floats as logits are; got {y.dtype}")
     if y.shape != shape:
         raise ValueError(
             f"targets must have shape {shape}, that of {of} without its class axis; got {y.shape}"
         )
-    if y.dtype != _INT64:
-        y = _as_int64(y)
-    return (y if y.flags.c_contiguous else np.ascontiguousarray(y)), None
+    return False
 
 
 def check_fractions(targets: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -141,7 +170,7 @@ def output_like(name: str, out: Any, input_name: str, like: NDArray[Any]) -> NDA
 
 def output(name: str, array: Any, shape: tuple[int, ...], dtype: np.dtype[Any], **apart_from: Any) -> None:
     """Check that results of this shape and dtype can be written there, with no harm to other arrays."""
-    if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray):
+    if not isinstance(array, np.ndarray) or isinstance(array, MaskedArray):
         raise TypeError(f"{name} must be a plain NumPy array, got {type(array).__name__}")
     if array.dtype != dtype:
         raise TypeError(f"{name} must be {dtype}, as the results are; got {array.dtype}")
@@ -185,8 +214,20 @@ def _may_overlap_itself(array: NDArray[Any]) -> bool:
     return False
 
 
+def is_on_device(value: Any) -> bool:
+    """Whether it is an array on a GPU, of any library; the second name is Numba's, and its simulator's."""
+    if type(value) is np.ndarray:
+        return False
+    return hasattr(value, "__cuda_array_interface__") or hasattr(value, "__cuda_ndarray__")
+
+
 def as_array(name: str, value: Any) -> NDArray[Any]:
-    if isinstance(value, np.ma.MaskedArray):
+    if is_on_device(value):
+        raise NotImplementedError(
+            f"{name} is on a GPU, where fastxent has cross_entropy, cross_entropy_with_grad, softmax,"
+            " log_softmax and logsumexp of logits that are there as well; else copy it to the host"
+        )
+    if isinstance(value, MaskedArray):
         raise TypeError(f"{name} must be a plain array, got a masked array, whose mask would be lost")
     try:
         return np.asarray(value)
@@ -220,13 +261,13 @@ def _normalizer(value: Any, reduction: str) -> float:
     return number
 
 
-def _as_int64(y: NDArray[Any]) -> NDArray[np.int64]:
-    if y.dtype.kind not in "iu":
-        raise TypeError(f"targets must be integers, or floats as logits are; got {y.dtype}")
+def contiguous_int64(y: NDArray[Any]) -> NDArray[np.int64]:
     if y.dtype.kind == "u" and y.itemsize == 8:
         # What int64 cannot hold is out of range anyway, and must not wrap to a valid class.
         y = np.minimum(y, np.iinfo(np.int64).max)
-    return y.astype(np.int64)
+    if y.dtype != _INT64:
+        y = y.astype(_INT64)
+    return y if y.flags.c_contiguous else np.ascontiguousarray(y)
 
 
 def raise_bad_target(targets: Any, bad: int, n_classes: int, ignore_index: int) -> NoReturn:

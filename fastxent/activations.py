@@ -8,7 +8,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _dispatch
-from ._validation import check_same_or_apart, classes_last, float_array, output, output_like, row_dtype
+from ._validation import (
+    check_same_or_apart,
+    classes_last,
+    float_array,
+    is_on_device,
+    output,
+    output_like,
+    row_dtype,
+)
 
 
 def softmax(logits: ArrayLike, *, axis: int = -1, out: NDArray[Any] | None = None) -> NDArray[Any]:
@@ -17,7 +25,8 @@ def softmax(logits: ArrayLike, *, axis: int = -1, out: NDArray[Any] | None = Non
     Parameters
     ----------
     logits
-        float32, float64, float16 or bfloat16 (of ml_dtypes), any shape and strides.
+        float32, float64, float16 or bfloat16 (of ml_dtypes), any shape and strides; or an array with
+        `__cuda_array_interface__`, and the result is made on its GPU, where `out` must be too.
     axis
         The axis of the classes.
     out
@@ -40,6 +49,10 @@ def softmax(logits: ArrayLike, *, axis: int = -1, out: NDArray[Any] | None = Non
     >>> softmax(np.array([0.0, 10.0, 15.0, 18.0, 20.0])).round(4)
     array([0.    , 0.    , 0.0059, 0.1185, 0.8756])
     """
+    if is_on_device(logits):
+        from .cuda import activations as on_gpu
+
+        return on_gpu.softmax(logits, axis, out)
     z = float_array("logits", logits)
     result = output_like("out", out, "logits", z)
     _dispatch.softmax(classes_last(z, axis), classes_last(result, axis))
@@ -57,6 +70,10 @@ def log_softmax(logits: ArrayLike, *, axis: int = -1, out: NDArray[Any] | None =
     >>> log_softmax(np.array([1.0, 2.0, 0.5])).round(4)
     array([-1.4644, -0.4644, -1.9644])
     """
+    if is_on_device(logits):
+        from .cuda import activations as on_gpu
+
+        return on_gpu.log_softmax(logits, axis, out)
     z = float_array("logits", logits)
     result = output_like("out", out, "logits", z)
     _dispatch.log_softmax(classes_last(z, axis), classes_last(result, axis))
@@ -81,6 +98,10 @@ def logsumexp(logits: ArrayLike, *, axis: int = -1, out: NDArray[Any] | None = N
     >>> logsumexp(np.array([[1000.0, 1000.0], [0.0, -np.inf]])).round(4)
     array([1000.6931,    0.    ])
     """
+    if is_on_device(logits):
+        from .cuda import activations as on_gpu
+
+        return on_gpu.logsumexp(logits, axis, out)
     z = float_array("logits", logits)
     rows = classes_last(z, axis)
     if out is None:
@@ -114,7 +135,8 @@ def softmax_grad(
 
     Returns
     -------
-    An array of the shape and dtype of `probs`, `out` if given.
+    An array of the shape and dtype of `probs`, `out` if given. A row with NaN or an infinity is NaN
+    throughout.
 
     Raises
     ------

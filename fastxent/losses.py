@@ -50,7 +50,9 @@ def cross_entropy(
     ----------
     logits
         float32, float64, float16 or bfloat16 (of ml_dtypes) of any shape and strides, classes on `axis`.
-        A 1-D array is one row. They are only read; half types are computed with in float32.
+        A 1-D array is one row. They are only read; half types are computed with in float32. Or an array
+        with `__cuda_array_interface__`, whose loss is computed on its GPU, where outputs must be too; there
+        targets are integers. Weights are checked on the host.
     targets
         Integers of any dtype, of the logits' shape without `axis`: for each row a class from 0 to K − 1,
         or `ignore_index`. Or floats of the logits' shape and any of their dtypes: the mass of each class,
@@ -100,6 +102,8 @@ def cross_entropy(
     TypeError, ValueError
         An argument has the wrong dtype; the wrong shape, a value out of range, or no meaning beside
         another. Like every error, it is raised before anything is written.
+    NotImplementedError
+        It is on a GPU, and cannot be dealt with there yet.
 
     Examples
     --------
@@ -173,7 +177,8 @@ def cross_entropy_with_grad(
         gradient is. An array as `grad_out`, apart from all others. Not with focal_gamma or softcap.
     targets_grad_out
         Where to store the gradient with respect to soft targets, s·w_j·(1−e)·(lse − u_j), divided as the
-        loss is: an array of their shape and dtype that is the targets or does not overlap them.
+        loss is: an array of their shape and dtype that is the targets or does not overlap them. NaN in rows
+        that hold NaN or +inf.
 
     Returns
     -------
@@ -229,6 +234,13 @@ def _solve(
         if bad < 0:
             return loss, grad
 
+    if _validation.is_on_device(logits):
+        from .cuda import losses as on_gpu  # nobody else pays for it
+
+        outs = loss_out, lse_out, grad_out
+        return on_gpu.cross_entropy(
+            logits, targets, axis, ignore_index, reduction, normalizer, outs, with_grad, options_given
+        )
     z = _validation.float_array("logits", logits)
     grad = _validation.output_like("grad_out", grad_out, "logits", z) if with_grad else None
     rows = _validation.classes_last(z, axis)

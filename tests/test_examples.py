@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import fastxent
+
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
@@ -44,3 +46,15 @@ def test_a_torch_model_learns_the_same_from_our_loss_as_from_torchs(monkeypatch)
     assert curves[0][-1] < 0.97 * curves[0][0]
     for curve in curves[1:]:
         np.testing.assert_allclose(curve, curves[0], rtol=example.TOLERANCE)
+
+
+def test_the_gpu_is_picked_only_where_there_is_one_and_the_cpu_learns_as_well():
+    pytest.importorskip("sklearn", reason="the digits come with scikit-learn, of the extra 'examples'")
+    example = load("pick_the_gpu")
+    if not fastxent.cuda.is_available():
+        assert example.pick("best").name == "cpu"
+        with pytest.raises(RuntimeError, match="no GPU"):
+            example.pick("gpu")
+    result = example.train(example.pick("cpu"))
+    assert result.accuracy >= 0.9
+    assert result.losses[-1] < 0.3 < result.losses[0]

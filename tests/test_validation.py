@@ -39,6 +39,7 @@ CASES = {
         r"targets must be integers, or floats as logits are; got",
         {"targets": TARGETS.astype(">f4")},
     ),
+    "soft targets in foreign byte order": (TypeError, r"got >f8", {"targets": LOGITS.astype(">f8")}),
     "boolean targets": (TypeError, r"targets must be integers.*got bool", {"targets": TARGETS > 0}),
     "masked targets": (TypeError, r"targets .* masked", {"targets": np.ma.masked_less(TARGETS, 1)}),
     "too few targets": (ValueError, r"targets must have shape \(3,\).*got \(2,\)", {"targets": TARGETS[:2]}),
@@ -113,6 +114,7 @@ CASES = {
     "lse_out over the logits": (ValueError, r"lse_out must not overlap logits", {"lse_out": LOGITS[:, 0]}),
     "grad_out of another shape": (ValueError, r"grad_out must have shape", {"grad_out": np.zeros((4, 3))}),
     "grad_out of another dtype": (TypeError, r"grad_out must be", {"grad_out": np.zeros((3, 4), np.float32)}),
+    "grad_out masked": (TypeError, r"grad_out must be a plain.*Masked", {"grad_out": np.ma.zeros((3, 4))}),
     "grad_out read-only": (ValueError, r"grad_out must be writeable", {"grad_out": READ_ONLY}),
     "grad_out beside itself": (
         ValueError,
@@ -249,9 +251,7 @@ CASES |= OPTION_CASES
 
 
 @pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize(
-    "grad_out", [None, np.full((3, 4), 7.0)], ids=["the short way", "an array of its own"]
-)
+@pytest.mark.parametrize("grad_out", [None, np.full((3, 4), 7.0)], ids=["a new array", "an array of its own"])
 def test_bad_arguments_are_refused_and_nothing_is_written(name, grad_out):
     error, message, changed = CASES[name]
     arguments = {"logits": LOGITS, "targets": TARGETS, "grad_out": grad_out, **changed}
