@@ -1,0 +1,12 @@
+"""A few calls of `tests.fuzz`: each agrees with the reference or is refused, and writes nothing else."""
+
+from hypothesis import given, settings
+
+from tests.fuzz import AS_DRAWN, outcome_of
+from tests.hostile_calls import FEW, calls
+
+
+@settings(AS_DRAWN, max_examples=300, derandomize=True)
+@given(calls(FEW))
+def test_a_call_does_as_the_reference_does_or_is_refused_with_nothing_written(call):
+    outcome_of(call)
