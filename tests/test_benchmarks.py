@@ -16,10 +16,10 @@ import fastxent
 FOLDER = Path(__file__).parent.parent / "asv_benchmarks"
 sys.path.append(str(FOLDER))  # as for its scripts; processes that they start inherit it
 
-from benchmarks import limits, problems, rounds, starting  # noqa: E402
-from comparison import contenders, contest, goals, options, report  # noqa: E402
+from benchmarks import limits, on_gpu, problems, rounds, starting  # noqa: E402
+from comparison import accuracy, contenders, contest, goals, options, report  # noqa: E402
 
-SMALL = {"shape": (4, 100), "dtype": "float32", "function": "cross_entropy_with_grad"}
+SMALL = {"shape": (4, 148), "dtype": "float32", "function": "cross_entropy_with_grad"}
 SHAPE = SMALL["shape"]
 MODULES = [
     importlib.import_module(f"benchmarks.{name}") for name in ("throughput", "memory", "starting", "compiled")
@@ -237,9 +237,41 @@ def test_tables_go_between_their_markers_and_nowhere_else():
     with pytest.raises(ValueError, match="0 sections"):
         report.between_markers(text, "u", "new")
     readme = report.README.read_text()
-    for name in ("contest", "costs", "torch"):
+    for name in ("accuracy", "contest", "costs", "torch"):
         report.between_markers(readme, name, "")
 
 
 def test_what_was_measured_is_named_with_its_version():
     assert fastxent.__version__ in report.circumstances(report.modules_of([contenders.MEMORY]))
+
+
+def test_errors_are_counted_in_units_in_the_last_place_of_float32():
+    true = np.array([1.0, 1.5, -4.0, 2.0**-80], np.longdouble)
+    found = accuracy.errors(np.array([1 + 2**-22, 1.5, -4.0 + 2**-21, 0.0], np.float32), true)
+    assert found == accuracy.Errors(2.0, 3.0, 3)
+    assert str(found + accuracy.Errors(5.0, 6.0, 3)) == "5 / 1.5"
+
+
+@pytest.mark.parametrize("spread", [0.1, 30.0])
+def test_errors_of_fastxent_are_those_of_rounding_and_of_naive_numpy_more(spread):
+    ours, naive = (accuracy.errors_of(name, 10, spread, 2000) for name in ("fastxent", "naive NumPy"))
+    for result, other in zip(ours, naive, strict=True):
+        assert result.count == other.count > 100
+        assert result.largest <= min(2, other.largest)
+
+
+def test_the_gpu_benchmarks_say_why_they_measure_nothing(capsys):
+    import compare_cuda
+
+    if not on_gpu.why_not():
+        pytest.skip("there is a GPU")
+    compare_cuda.main(["--quick"])
+    assert capsys.readouterr().out.startswith("Nothing is measured: ")
+    with pytest.raises(NotImplementedError, match=on_gpu.why_not()):
+        on_gpu.CrossEntropyWithGradOnGPU().setup(SHAPE, "float32")
+
+
+def test_the_gpu_table_shows_shares_of_the_copys_bandwidth():
+    times = {"fastxent": 2e-3, "copy": 1.8e-3, "PyTorch": 6e-3}
+    table = report.cuda_table({((8, 100), "float32"): times})
+    assert table.splitlines()[-1] == "| 8×100 float32 | 2 | 0.90 | 0.30 |"

@@ -12,6 +12,7 @@ import numpy as np
 
 import fastxent
 
+from .accuracy import Errors
 from .contenders import CONTENDERS, MEMORY
 from .contest import Seconds
 from .goals import Goal
@@ -61,6 +62,33 @@ def torch_table(seconds: dict[str, dict[str, float]], memory: str, peaks: dict[s
         lines.append(f"| {what} | {by_loss[first] * 1e3:.3g} ms | {' | '.join(ratios)} |")
     sizes = (f"{peak:.2f} of their size" for peak in peaks.values())
     return "\n".join([*lines, f"| {memory} | {' | '.join(sizes)} |"])
+
+
+def error_table(what: str, names: list[str], rows: dict[str, list[Errors]]) -> str:
+    lines = [f"| {what}, largest / mean error in ULP | {' | '.join(names)} |", "|---|" + "--:|" * len(names)]
+    return "\n".join([*lines, *(f"| {row} | {' | '.join(map(str, cells))} |" for row, cells in rows.items())])
+
+
+def cuda_table(seconds: dict[tuple[tuple[int, int], str], dict[str, float]]) -> str:
+    """Each contender's share of the bandwidth of a copy, which reads and writes as much."""
+    names = [name for name in next(iter(seconds.values())) if name != "copy"]
+    header = f"| loss and gradient | fastxent, ms | share of a copy's bandwidth: {' | '.join(names)} |"
+    lines = [header, "|---|--:|" + "--:|" * len(names)]
+    for ((n_rows, n_classes), dtype), times in seconds.items():
+        shares = [f"{times['copy'] / times[name]:.2f}" for name in names]
+        lines.append(
+            f"| {n_rows}×{n_classes} {dtype} | {times['fastxent'] * 1e3:.3g} | {' | '.join(shares)} |"
+        )
+    return "\n".join(lines)
+
+
+def gpu_circumstances() -> str:
+    from numba import cuda
+
+    name = cuda.get_current_device().name
+    name = name.decode() if isinstance(name, bytes) else name
+    which = getattr(cuda, "implementation", "Built-in")
+    return f"{name}, numba.cuda {which}: fastxent {fastxent.__version__}, numba {version('numba')}."
 
 
 def goal_table(goals: Iterable[Goal]) -> str:
