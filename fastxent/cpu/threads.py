@@ -20,7 +20,10 @@ _is_one = c_int()
 
 def number_of_threads():
     """Numba's, for calls from Python; 1 in a child of a process that had started them."""
-    return 1 if _is_forked else numba.get_num_threads()
+    if _is_forked:
+        return 1
+    with _turn:  # Numba starts its threads here, under locks that a child must not inherit taken
+        return numba.get_num_threads()
 
 
 def addresses_for_compiled_code():
@@ -28,7 +31,7 @@ def addresses_for_compiled_code():
 
     Under workqueue it is 1: compiled code has no way to wait for its turn.
     """
-    numba.get_num_threads()
+    number_of_threads()
     if _layer() == "workqueue":
         _is_one.value = 1
     return addressof(_is_one), address_of("get_num_threads")

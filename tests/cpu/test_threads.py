@@ -154,6 +154,32 @@ in_child(lambda: sys.exit(cpu.number_of_threads() - 1))
 
 
 @needs_fork
+def test_children_call_though_a_thread_was_starting_numbas_threads_when_they_were_forked():
+    """They would wait for its lock for ever, and their parent for the one that they share."""
+    program = """
+from numba.np.ufunc import parallel
+
+
+def start_slowly():
+    with parallel._backend_init_thread_lock:
+        is_starting.set()
+        time.sleep(0.3)
+        return get_num_threads()
+
+
+is_starting, get_num_threads = threading.Event(), numba.get_num_threads
+numba.get_num_threads = start_slowly
+logits, y = np.zeros((40, 1000)), np.zeros(40, int)
+thread = start(lambda: fastxent.cross_entropy(logits, y))
+is_starting.wait()
+in_child(lambda: fastxent.cross_entropy(logits, y))
+join(thread)
+fastxent.cross_entropy(logits, y)
+"""
+    run(FUNCTIONS + program)
+
+
+@needs_fork
 def test_children_compile_though_a_thread_was_compiling_when_they_were_forked():
     program = """
 from numba.core import event
