@@ -2,7 +2,7 @@
 
 Every result is compared with `fastxent.reference`. The first process forks others again and again, while its
 threads are in calls; two more are spawned. Memory is to stay as it is once the last kernel is compiled. Fails
-on any mismatch, any error, and any process that ends badly.
+on any mismatch, any error, and any process that ends badly; one that hangs ends with its tracebacks.
 
     python tests/soak.py --minutes 10
     NUMBA_THREADING_LAYER=workqueue python tests/soak.py --minutes 0.1 --seed 3
@@ -10,6 +10,7 @@ on any mismatch, any error, and any process that ends badly.
 
 import argparse
 import collections
+import faulthandler
 import multiprocessing
 import os
 import sys
@@ -31,6 +32,7 @@ from tests.tolerances import OPTIONS_RELATIVE
 
 N_THREADS = 3
 MOST_GROWTH = 32  # MiB in one process
+LAST_CALLS = 300  # seconds, with their compilations
 DTYPES = np.float32, np.float64
 SHAPES = (9, 7), (33, 64), (20, 90), (2000, 20), (40, 1000), (3, 20_000), (1, 70_000)
 KERNELS = [kernel for kernel in vars(cpu).values() if isinstance(kernel, cpu.Kernel)]
@@ -152,15 +154,15 @@ def soak(seed, seconds, between=lambda i: time.sleep(1)):
 
 
 def soak_in_process(results, seed, seconds):
+    faulthandler.dump_traceback_later(seconds + LAST_CALLS, exit=True)
     results.put(soak(seed, seconds))
 
 
 def finish(process, results, found):
-    process.join(600)
+    process.join()
     if process.exitcode == 0:
         found.append(results.get())
     else:
-        process.kill()
         found.append((collections.Counter(processes=1, errors=1), 0.0))
         print(f"a process ended with {process.exitcode}", flush=True)
 
@@ -171,6 +173,7 @@ def main():
     parser.add_argument("--seed", type=int, default=int(time.time()))
     arguments = parser.parse_args()
     seconds, found = 60 * arguments.minutes, []
+    faulthandler.dump_traceback_later(seconds + 2 * LAST_CALLS, exit=True)
     spawn, fork = (multiprocessing.get_context(kind) for kind in ("spawn", "fork"))
     results = spawn.SimpleQueue()
     spawned = [
