@@ -13,6 +13,7 @@ import collections
 import faulthandler
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 import time
@@ -153,8 +154,14 @@ def soak(seed, seconds, between=lambda i: time.sleep(1)):
     return total, growth.look()
 
 
+def end_after(seconds):
+    """End this process, and show where its threads are; a timer of faulthandler's own hangs after a fork."""
+    faulthandler.register(signal.SIGALRM, chain=True)
+    signal.alarm(int(seconds))
+
+
 def soak_in_process(results, seed, seconds):
-    faulthandler.dump_traceback_later(seconds + LAST_CALLS, exit=True)
+    end_after(seconds + LAST_CALLS)
     results.put(soak(seed, seconds))
 
 
@@ -173,7 +180,7 @@ def main():
     parser.add_argument("--seed", type=int, default=int(time.time()))
     arguments = parser.parse_args()
     seconds, found = 60 * arguments.minutes, []
-    faulthandler.dump_traceback_later(seconds + 2 * LAST_CALLS, exit=True)
+    end_after(seconds + 2 * LAST_CALLS)
     spawn, fork = (multiprocessing.get_context(kind) for kind in ("spawn", "fork"))
     results = spawn.SimpleQueue()
     spawned = [
