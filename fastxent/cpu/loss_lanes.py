@@ -121,6 +121,7 @@ def _loss_tile(tile, memory, targets, s, scale, options, start, to, grad, hess, 
         options.label_smoothing,
         options.focal_gamma,
         options.z_loss,
+        options.entropy,
     )
     set_row_lanes(to, start, tile.inside, tile.kept, s, outcome, sums.tally.above, tile.n_classes)
     if grad is not None:
@@ -139,6 +140,16 @@ def _targets(targets, start, inside, ignore_index, z):
     return y
 
 
+@formula
+def _rows_of_tiles(tiles, n_rows, lanes):
+    return tiles[0] * lanes, min(tiles[1] * lanes, n_rows)
+
+
+@formula
+def _number_of_lanes(start, n_rows, lanes):
+    return min(lanes, n_rows - start)
+
+
 @inline
 def _loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, in_blocks, tiles):
     lanes, n_classes = lanes_of(logits), n_classes_of(logits)
@@ -147,8 +158,9 @@ def _loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, 
     to = RowOutputs(address(loss), address(lse), address(options.entropy), address(options.rank))
     addresses = in_addresses(options)
     memory, n_rows, control = memory_for(in_blocks, logits), n_rows_of(logits), flush_subnormals()
-    for start in range(tiles[0] * lanes, min(tiles[1] * lanes, n_rows), lanes):
-        n_lanes = min(lanes, n_rows - start)
+    first, stop = _rows_of_tiles(tiles, n_rows, lanes)
+    for start in range(first, stop, lanes):
+        n_lanes = _number_of_lanes(start, n_rows, lanes)
         z = pointer(exps, 0)
         inside = first_lanes(n_lanes, z)
         y = _targets(y_of, start, inside, ignore_index, z)

@@ -78,16 +78,18 @@ def _loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, 
     y_of, s_of, z = address(targets), address(options.sample_weight), address(logits)
     to = RowOutputs(address(loss), address(lse), address(options.entropy), address(options.rank))
     stop = rows[1] + at_once if rows[0] < rows[1] else rows[0]  # with one more time, to finish the last
+    copies = copies_before = 0
     for start in range(rows[0], stop, at_once):
         slots = slots_in_memory(scratch_slots)
+        copies, copies_before = at_once - copies, copies
         for i in range(start, start + at_once):
-            slot, copy = i - start, (i - rows[0]) % (2 * at_once)
+            slot = i - start
             memory = memory_of_row(in_memory(scratch), slot, n_classes, z)
             here, earlier = _clamped(i, rows), _clamped(i - at_once, rows)
-            places_before = places_at(arrays, earlier, packed, (copy + at_once) % (2 * at_once))
+            places_before = places_at(arrays, earlier, packed, copies_before + slot)
             y_before = target_of(y_of, earlier)
             before = unfinished_in(slots, slot, places_before, y_before, y_of, memory, scale, addresses)
-            places = places_at(arrays, here, packed, copy)
+            places = places_at(arrays, here, packed, copies + slot)
             y, s = target_of(y_of, here), sample_weight_of(s_of, here)
             is_row = i < rows[1]
             is_kept = is_row & (y != ignore_index) & (s != 0.0)

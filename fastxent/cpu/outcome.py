@@ -55,7 +55,9 @@ def hard_term(loss, q, w_y, label_smoothing, focal_gamma):
 
 
 @formula
-def outcome_of(targets, others, u_y, w_y, top, e_top, shift, tally, label_smoothing, focal_gamma, z_loss):
+def outcome_of(
+    targets, others, u_y, w_y, top, e_top, shift, tally, label_smoothing, focal_gamma, z_loss, entropy
+):
     """`others` sums the exponentials of all classes but the target's; of all for soft targets (None)."""
     e_y = shifted_exp(u_y, shift)
     rest = where(u_y == top, others, all_but_top(others, e_y, e_top))
@@ -64,7 +66,9 @@ def outcome_of(targets, others, u_y, w_y, top, e_top, shift, tally, label_smooth
         rest = others
     row = likelihood(others, u_y, shift)
     q = others * row.scale
-    log_top = likelihood(rest, top, shift).loss
+    log_top = full_like(q, 0.0)  # which nobody asks for
+    if label_smoothing is not None or entropy is not None:
+        log_top = likelihood(rest, top, shift).loss
     hard = HardTerm(full_like(q, 0.0), full_like(q, 0.0))
     if targets is not None:
         hard = hard_term(row.loss, q, w_y, label_smoothing, focal_gamma)

@@ -114,6 +114,7 @@ def solve(slots, start, stop, targets, n_classes, to, options):
         options.label_smoothing,
         options.focal_gamma,
         options.z_loss,
+        options.entropy,
     )
     kept = rows.sample_weight != 0.0
     inside = first_lanes(min(stop - start, rows_at_once(n_classes)), slots.summed)

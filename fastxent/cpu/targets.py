@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from ..simd import pointer
+from ..simd import pointer, where
 from .compile import formula, inline
 
 NO_CLASS = -1
@@ -33,61 +33,57 @@ def weight_of(weight, targets, y):
     return w_y
 
 
+@formula
+def _is_bad(y, n_classes, ignore_index):
+    return (y != ignore_index) & ((y < 0) | (y >= n_classes))
+
+
 @inline
-def _first_bad(targets, n_classes, ignore_index):
+def _kept_and_first_bad(targets, n_classes, ignore_index):
+    """How many targets are not ignored, and which is the first that should have been."""
     y = pointer(targets, 0)
-    n_bad = 0
+    n_kept = n_bad = 0
     for i in range(targets.size):
-        n_bad += (y[i] != ignore_index) & ((y[i] < 0) | (y[i] >= n_classes))
+        n_kept += y[i] != ignore_index
+        n_bad += _is_bad(y[i], n_classes, ignore_index)
     first_bad = -1
     if n_bad > 0:
         first_bad = 0
-        while y[first_bad] == ignore_index or 0 <= y[first_bad] < n_classes:
+        while not _is_bad(y[first_bad], n_classes, ignore_index):
             first_bad += 1
-    return first_bad
+    return n_kept, first_bad
 
 
 @inline
-def _number_kept(targets, ignore_index):
-    y = pointer(targets, 0)
-    n_kept = 0
-    for i in range(targets.size):
-        n_kept += y[i] != ignore_index
-    return float(n_kept)
-
-
-@inline
-def _weight_kept(targets, ignore_index, weight, sample_weight):
+def _weight_kept(targets, n_rows, ignore_index, weight, sample_weight):
     total = 0.0
-    for i in range(targets.size):
+    for i in range(n_rows):
         if targets[i] != ignore_index:
             total += (1.0 if weight is None else weight[targets[i]]) * sample_weight_of(sample_weight, i)
     return total
 
 
 @inline
-def _sample_weight_sum(sample_weight, n_rows):
-    return float(n_rows) if sample_weight is None else sample_weight.sum()
+def _sum(sample_weight):
+    return sample_weight.sum()
 
 
 @formula
-def _divisor(targets, n_rows, ignore_index, weight, sample_weight):
+def _weight_of_rows(targets, n_rows, n_kept, ignore_index, weight, sample_weight):
+    if weight is sample_weight is None:
+        return float(n_kept)
     if targets is None:
-        return _sample_weight_sum(sample_weight, n_rows)
-    if weight is None and sample_weight is None:
-        return _number_kept(targets, ignore_index)
-    return _weight_kept(targets, ignore_index, weight, sample_weight)
+        return float(n_rows) if sample_weight is None else _sum(sample_weight)
+    return _weight_kept(targets, n_rows, ignore_index, weight, sample_weight)
 
 
 @formula
-def _checked(targets, n_classes, ignore_index):
-    return -1 if targets is None else _first_bad(targets, n_classes, ignore_index)
-
-
-@inline
 def survey(targets, n_rows, n_classes, ignore_index, divisor, options):
     """Before anything is written; a divisor of 0 asks for that of the mean."""
-    first_bad = _checked(targets, n_classes, ignore_index)
-    if divisor == 0.0 and first_bad < 0:
-        divisor = _divisor(targets, n_rows, ignore_index, options.weight, options.sample_weight)
-    return Survey(divisor, 1.0 / divisor if divisor > 0.0 else 0.0, first_bad)
+    n_kept, first_bad = n_rows, -1
+    if targets is not None:
+        n_kept, first_bad = _kept_and_first_bad(targets, n_classes, ignore_index)
+    n_sound = where(first_bad < 0, n_rows, first_bad)
+    of_mean = _weight_of_rows(targets, n_sound, n_kept, ignore_index, options.weight, options.sample_weight)
+    divisor = where(divisor == 0.0, of_mean, divisor)
+    return Survey(divisor, where(divisor > 0.0, 1.0 / divisor, 0.0), first_bad)
