@@ -6,14 +6,18 @@ and GNU's OpenMP ends a child that runs a parallel kernel.
 
 import os
 import threading
+from contextlib import ExitStack
 from ctypes import addressof, c_int
 
 import numba
+from llvmlite import binding
 from numba.core.compiler_lock import global_compiler_lock
 
 from ..simd.callbacks import address_of
 
 _turn = threading.RLock()  # a signal's handler may call while its own thread has it
+_FORK_WAITS_FOR = global_compiler_lock, _turn, binding.ffi.lib._lock  # the last is had by who is in LLVM
+_held = ExitStack()
 _is_forked = False
 _is_one = c_int()
 
@@ -59,21 +63,16 @@ def _layer():
 
 def _before_fork():
     # What another thread compiles or computes is finished first: its locks would stay taken in the child.
-    global_compiler_lock.acquire()
-    _turn.acquire()
-
-
-def _after_fork():
-    _turn.release()
-    global_compiler_lock.release()
+    for lock in _FORK_WAITS_FOR:
+        _held.enter_context(lock)
 
 
 def _after_fork_in_child():
     global _is_forked
     if _layer() is not None:
         _is_forked, _is_one.value = True, 1
-    _after_fork()
+    _held.close()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)
+    os.register_at_fork(before=_before_fork, after_in_parent=_held.close, after_in_child=_after_fork_in_child)

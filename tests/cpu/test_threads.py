@@ -196,6 +196,28 @@ join(thread)
 
 
 @needs_fork
+def test_children_compile_though_a_thread_was_in_llvm_when_they_were_forked():
+    """Memory of machine code is given back there whenever Python collects garbage."""
+    program = """
+from llvmlite import binding
+
+
+def stay_in_llvm():
+    with binding.ffi.lib._lock:
+        is_there.set()
+        time.sleep(0.3)
+
+
+is_there = threading.Event()
+thread = start(stay_in_llvm)
+is_there.wait()
+in_child(lambda: fastxent.sigmoid(np.ones(3)))
+join(thread)
+"""
+    run(FUNCTIONS + program, FASTXENT_CACHE="0")
+
+
+@needs_fork
 @pytest.mark.exhaustive
 def test_pools_of_every_kind_of_process_call():
     program = """
