@@ -6,7 +6,7 @@ computes the same loss and gradient, or the command fails. Prints tables; takes 
     python -m pip install '.[bench]' scipy scikit-learn jax optax torch==2.13.0
     python asv_benchmarks/compare.py           # prints the tables
     python asv_benchmarks/compare.py --write   # puts them into the README, and draws its picture
-    python asv_benchmarks/compare.py --quick   # tiny arrays: does it work?
+    python asv_benchmarks/compare.py --quick   # tiny arrays, few options: does it work?
 """
 
 import argparse
@@ -47,7 +47,7 @@ def measured_goals(seconds: Seconds, sizes: goals.Sizes, done: Callable[[], Any]
     found += goals.avx2(shapes, sizes.n_rounds)
     done()
     for shape in goals.FIRST_CALLS:
-        found += goals.first_call(shape, min(3, sizes.n_rounds))
+        found += goals.first_call(shape, sizes.n_first_calls)
         done()
     return found
 
@@ -55,7 +55,7 @@ def measured_goals(seconds: Seconds, sizes: goals.Sizes, done: Callable[[], Any]
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="fastxent beside other libraries and the memory limit")
     parser.add_argument("--write", action="store_true", help="tables into README.md, and its picture")
-    parser.add_argument("--quick", action="store_true", help="tiny arrays: does it work?")
+    parser.add_argument("--quick", action="store_true", help="tiny arrays, few options: does it work?")
     parser.add_argument(
         "--rounds", type=int, help="turns that each contender gets; 11 unless told, or 2 if quick"
     )
@@ -69,7 +69,8 @@ def main(arguments: list[str] | None = None) -> None:
         found = measured_goals(seconds, sizes, bar.update)
         with new_process() as run:
             n_rounds = 4 * sizes.n_rounds  # differences of a few hundredths, in little time
-            of_options = run(options.times_of_options, sizes.vocabulary, n_rounds)
+            names_of_options = options.FEW if wanted.quick else None
+            of_options = run(options.times_of_options, sizes.vocabulary, n_rounds, names_of_options)
             bar.update()
             of_dtypes = run(options.times_of_dtypes, sizes.vocabulary, n_rounds)
             bar.update()

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import fastxent
+from fastxent import reference
 
 FOLDER = Path(__file__).parent.parent / "asv_benchmarks"
 sys.path.append(str(FOLDER))  # as for its scripts; processes that they start inherit it
@@ -202,6 +203,17 @@ def test_options_are_timed():
     table = report.cost_table("4×100", seconds)
     assert table.splitlines()[2].endswith("| 1.00 |")
     assert set(options.times_of_dtypes(SHAPE, 1)) == {"float32", "float16", "bfloat16"}
+
+
+def test_every_option_that_there_is_is_timed():
+    timed = set().union(*options.options(SHAPE).values()) - {"targets"}
+    take_no_time = {"reduction", "normalizer", "ignore_index", "loss_out", "lse_out", "grad_out", "axis"}
+    parameters = list(inspect.signature(fastxent.cross_entropy_with_grad).parameters)[2:]
+    assert timed == set(parameters) - take_no_time
+    problem = problems.Problem("cross_entropy_with_grad", SHAPE)
+    for given in options.options(SHAPE).values():
+        loss, _ = reference.cross_entropy_with_grad(problem.first, **{"targets": problem.others[0]} | given)
+        assert np.isfinite(loss)
 
 
 def test_losses_for_torch_are_timed_once_they_agree(monkeypatch):

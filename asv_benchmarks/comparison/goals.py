@@ -35,9 +35,10 @@ class Sizes(NamedTuple):
     row: int = 262144
     most_classes: int = 1_000_000
     most_rows: int = 1_000_000
+    n_first_calls: int = 3
 
 
-TINY = Sizes(2, ((64, 1024),), (64, 1024), (64, 1024), 1024, most_classes=10_000, most_rows=100)
+TINY = Sizes(2, ((64, 1024),), (64, 1024), (64, 1024), 1024, 10_000, 100, n_first_calls=1)
 
 
 class Goal(NamedTuple):

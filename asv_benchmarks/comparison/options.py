@@ -13,6 +13,7 @@ import fastxent
 from fastxent import reference
 
 Options = dict[str, Any]
+FEW = "none", "label_smoothing", "soft targets"  # each is a kernel, which takes seconds to compile
 
 
 def options(shape: Shape) -> dict[str, Options]:
