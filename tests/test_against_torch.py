@@ -1,8 +1,13 @@
 """PyTorch in float64, where it has the option, and its autograd over the formula where it has not.
 
+Every mix is a question to the specification, which other tests ask the kernels to follow: of those the
+ordinary run compiles few here, and the others are behind the mark "exhaustive".
+
 Where the two mean different things: with nothing kept PyTorch's mean is NaN and ours 0.0, and PyTorch
 divides the mean over soft targets by the number of rows whatever their weight.
 """
+
+import itertools
 
 import numpy as np
 import pytest
@@ -11,11 +16,28 @@ import fastxent
 from fastxent import reference
 from tests.tolerances import PEER_RELATIVE
 
-pytestmark = pytest.mark.parametrize("implementation", [reference, fastxent], ids=["reference", "fastxent"])
-
 WEIGHT = np.linspace(0, 2, 7)
 SAMPLE_WEIGHT = np.array([1, 0.5, 0, 2, 3, 0.25])
 REDUCTIONS = ["mean", "sum", "none"]
+
+each_implementation = pytest.mark.parametrize(
+    "implementation", [reference, fastxent], ids=["reference", "fastxent"]
+)
+
+
+def each_mix(names, mixes, compiled):
+    """The specification with each mix, and the kernels with those at these places, or marked exhaustive."""
+    cases = [
+        pytest.param(
+            implementation,
+            *mix,
+            marks=() if implementation is reference or i in compiled else pytest.mark.exhaustive,
+            id=f"{implementation.__name__.split('.')[-1]}-{i}",
+        )
+        for i, mix in enumerate(mixes)
+        for implementation in (reference, fastxent)
+    ]
+    return pytest.mark.parametrize(("implementation", *names), cases)
 
 
 @pytest.fixture
@@ -41,17 +63,19 @@ def assert_as_torch(torch, ours, function, logits):
 
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)
-@pytest.mark.parametrize("weight", [None, WEIGHT], ids=["plain", "weight"])
-@pytest.mark.parametrize("label_smoothing", [0.0, 0.1, 1.0])
+@each_mix(
+    ("label_smoothing", "weight"), itertools.product((0.0, 0.1, 1.0), (None, WEIGHT)), compiled=(0, 3, 5)
+)
 def test_integer_targets(torch, implementation, label_smoothing, weight, reduction):
     logits, y, _ = problem()
     options = {"reduction": reduction, "label_smoothing": label_smoothing}
+    losses = np.empty(len(y))  # so that all reductions share a kernel
     for ignore_index in (-100, 3):
         kept = np.where(y == -100, ignore_index, y)
         assert_as_torch(
             torch,
             implementation.cross_entropy_with_grad(
-                logits, kept, weight=weight, ignore_index=ignore_index, **options
+                logits, kept, weight=weight, ignore_index=ignore_index, loss_out=losses, **options
             ),
             lambda z, kept=kept, ignore_index=ignore_index: torch.nn.functional.cross_entropy(
                 z, torch.tensor(kept), tensor(torch, weight), ignore_index=ignore_index, **options
@@ -65,14 +89,13 @@ def tensor(torch, array):
 
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)
-@pytest.mark.parametrize("weight", [None, WEIGHT], ids=["plain", "weight"])
-@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
+@each_mix(("label_smoothing", "weight"), itertools.product((0.0, 0.1), (None, WEIGHT)), compiled=(1, 3))
 def test_soft_targets(torch, implementation, label_smoothing, weight, reduction):
     logits, _, soft = problem()
     options = {"reduction": reduction, "label_smoothing": label_smoothing}
-    targets_grad = np.zeros_like(soft)
+    targets_grad, losses = np.zeros_like(soft), np.empty(len(soft))
     ours = implementation.cross_entropy_with_grad(
-        logits, soft, weight=weight, targets_grad_out=targets_grad, **options
+        logits, soft, weight=weight, loss_out=losses, targets_grad_out=targets_grad, **options
     )
     t = torch.tensor(soft, requires_grad=True)
     assert_as_torch(
@@ -85,6 +108,7 @@ def test_soft_targets(torch, implementation, label_smoothing, weight, reduction)
     np.testing.assert_allclose(targets_grad, expected, rtol=0, atol=PEER_RELATIVE * np.max(np.abs(expected)))
 
 
+@each_implementation
 def test_classes_on_axis_1_as_torch_has_them(torch, implementation):
     logits, y = problem()[0].reshape(2, 3, 7).swapaxes(1, 2).copy(), problem()[1].reshape(2, 3)
     assert_as_torch(
@@ -96,17 +120,17 @@ def test_classes_on_axis_1_as_torch_has_them(torch, implementation):
 
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)
-@pytest.mark.parametrize(
-    "options",
+@each_mix(
+    ("options",),
     [
-        {"focal_gamma": 2.0},
-        {"focal_gamma": 0.5},
-        {"z_loss": 0.1},
-        {"softcap": 3.0},
-        {"logit_scale": 0.3},
-        {"focal_gamma": 2.0, "z_loss": 0.1, "softcap": 3.0, "logit_scale": 0.3},
+        ({"focal_gamma": 2.0},),
+        ({"focal_gamma": 0.5},),
+        ({"z_loss": 0.1},),
+        ({"softcap": 3.0},),
+        ({"logit_scale": 0.3},),
+        ({"focal_gamma": 2.0, "z_loss": 0.1, "softcap": 3.0, "logit_scale": 0.3},),
     ],
-    ids=str,
+    compiled=(5,),
 )
 def test_options_that_torch_lacks_are_the_autograd_of_their_formula(
     torch, implementation, options, reduction
@@ -127,12 +151,14 @@ def test_options_that_torch_lacks_are_the_autograd_of_their_formula(
             return torch.zeros(len(y), dtype=torch.float64).index_put((torch.tensor(kept),), losses)
         return losses.sum() / (weights.sum() if reduction == "mean" else 1)
 
+    rows = {"sample_weight": SAMPLE_WEIGHT, "loss_out": np.empty(len(y))}
     ours = implementation.cross_entropy_with_grad(
-        logits, y, weight=WEIGHT, sample_weight=SAMPLE_WEIGHT, reduction=reduction, **options
+        logits, y, weight=WEIGHT, reduction=reduction, **rows, **options
     )
     assert_as_torch(torch, ours, formula, logits)
 
 
+@each_implementation
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 @pytest.mark.parametrize(
     "options",
@@ -161,6 +187,7 @@ def test_binary_cross_entropy(torch, implementation, options, reduction):
         )
 
 
+@each_implementation
 def test_divergence(torch, implementation):
     logits, _, soft = problem()
     soft[0, :3] = 0
@@ -175,6 +202,7 @@ def test_divergence(torch, implementation):
         )
 
 
+@each_implementation
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 def test_log_loss_and_entropy(torch, implementation, reduction):
     logits, y, _ = problem()
