@@ -19,7 +19,7 @@ from tests.tolerances import BINARY_GRAD_ULP, BINARY_LOSS_ULP, NUMERICAL_GRAD_AB
 
 INF, NAN = np.inf, np.nan
 DTYPES = [np.float32, np.float64]
-HALVES = ["float16", "bfloat16"]
+HALVES = [pytest.param("float16", marks=pytest.mark.exhaustive), "bfloat16"]
 WEIGHTS = {"weight": 0.75, "pos_weight": [2.0, 0.5, 3.0, 0.0, 1.5]}
 OPTIONS = [{}, {"label_smoothing": 0.125}, WEIGHTS, {**WEIGHTS, "label_smoothing": 1.0, "normalizer": 2.5}]
 

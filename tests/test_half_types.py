@@ -116,6 +116,9 @@ def test_soft_targets_may_have_more_digits_than_the_logits():
 
 
 @pytest.mark.parametrize("shape", [(5, 40), (3, 1030)], ids=str)
+@pytest.mark.parametrize(
+    "half", ["bfloat16", pytest.param("float16", marks=pytest.mark.exhaustive)], indirect=True
+)
 def test_activations_of_half_types_are_those_of_float32_rounded_once(half, shape):
     rng = np.random.default_rng(0)
     z, g = rng.normal(0, 3, shape).astype(half), rng.normal(size=shape).astype(half)
@@ -133,13 +136,22 @@ def test_activations_of_half_types_are_those_of_float32_rounded_once(half, shape
             np.testing.assert_array_equal(bits(out.copy()), bits(result))
 
 
-@pytest.mark.parametrize("name", ["softmax", "log_softmax", "softmax_grad", "sigmoid"])
-def test_activations_into_float32_are_not_rounded_at_all(name):
-    """After a call into float16, whose machine code must not be run on an array of float32."""
+@pytest.mark.parametrize(
+    ("name", "half"),
+    [
+        ("softmax", "float16"),
+        ("log_softmax", "bfloat16"),
+        ("softmax_grad", "bfloat16"),
+        ("sigmoid", "float16"),
+    ],
+    indirect=["half"],
+)
+def test_activations_into_float32_are_not_rounded_at_all(name, half):
+    """After a call into a half type, whose machine code must not be run on an array of float32."""
     function = getattr(fastxent, name)
-    z = np.random.default_rng(0).normal(size=(5, 40)).astype(np.float16)
+    z = np.random.default_rng(0).normal(size=(5, 40)).astype(half)
     arguments = (fastxent.softmax(z), z) if name == "softmax_grad" else (z,)
-    assert function(*arguments).dtype == np.float16
+    assert function(*arguments).dtype == half
     expected = function(*(a.astype(np.float32) for a in arguments))
     for out in (np.empty((5, 40), np.float32), np.empty((5, 80), np.float32)[:, ::2]):
         assert function(*arguments, out=out) is out

@@ -143,7 +143,7 @@ def test_one_row_may_be_given_without_its_axis():
     assert entropy([0.5, 0.5]).shape == ()
 
 
-@pytest.mark.parametrize("name", ["float16", "bfloat16"])
+@pytest.mark.parametrize("name", [pytest.param("float16", marks=pytest.mark.exhaustive), "bfloat16"])
 def test_half_types_lose_nothing_but_their_own_rounding(name):
     dtype = np.dtype(name) if name == "float16" else pytest.importorskip("ml_dtypes").bfloat16
     probs, y, soft_targets = problem((40, 21))
