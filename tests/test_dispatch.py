@@ -51,12 +51,12 @@ def test_many_classes_far_apart_go_by_lanes_and_agree_to_a_few_roundings(dtype, 
     rng = np.random.default_rng(0)
     matrix = rng.normal(size=(21, 138)).astype(dtype)
     targets = rng.integers(0, 138, 21)
-    expected, expected_grad = fastxent.cross_entropy_with_grad(matrix, targets)
+    expected, expected_grad = fastxent.cross_entropy_with_grad(matrix, targets, reduction="none")
     logits = np.asfortranarray(matrix)
     monkeypatch.setattr(cpu, "cross_entropy_rows", None)
-    loss, grad = fastxent.cross_entropy_with_grad(logits, targets, grad_out=logits)
+    loss, grad = fastxent.cross_entropy_with_grad(logits, targets, reduction="none", grad_out=logits)
     assert grad is logits
-    assert loss == pytest.approx(expected, rel=2 * eps(dtype))
+    np.testing.assert_allclose(loss, expected, rtol=2 * eps(dtype))
     np.testing.assert_allclose(grad, expected_grad, rtol=4 * eps(dtype))
 
 
@@ -66,9 +66,10 @@ def test_leading_axes_that_do_not_merge_give_the_same_bits(n_classes):
     whole = rng.normal(size=(4, 6, 5, n_classes))
     logits = whole[::2, 1::2, ::-1]
     targets = rng.integers(0, n_classes, whole.shape[:-1])[::2, 1::2, ::-1]
+    outs = {"loss_out": np.empty(targets.shape), "lse_out": np.empty(targets.shape)}
     loss, grad = fastxent.cross_entropy_with_grad(logits.copy(), targets)
     untouched = whole.copy()
-    loss_in_place, _ = fastxent.cross_entropy_with_grad(logits, targets, grad_out=logits)
+    loss_in_place, _ = fastxent.cross_entropy_with_grad(logits, targets, grad_out=logits, **outs)
     assert loss_in_place == loss
     assert np.array_equal(logits, grad)
     untouched[::2, 1::2, ::-1] = grad
@@ -83,7 +84,7 @@ def test_a_broadcast_batch_is_read_like_any_other():
     assert fastxent.cross_entropy(logits, targets) == expected
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", [np.float32, pytest.param(np.float64, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize(
     "shape", [(1, 5), (17, 5), (1000, 112), (1000, 113), (50, 1025), (3, 30000)], ids=str
 )
