@@ -8,6 +8,8 @@ import pytest
 
 import fastxent
 from fastxent import reference
+from tests.mixes import MIXES
+from tests.mixes import solve as solve_mix
 from tests.truth import problem
 
 
@@ -84,3 +86,17 @@ def test_the_reference_agrees(case):
     )
     for result, expected in (*zip(ours, theirs, strict=True), (lse, true_lse)):
         np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize(("z_loss", "expected"), [(0.0, 0.0), (0.1, np.inf)])
+def test_soft_targets_of_no_classes_cost_nothing_but_the_z_loss_of_an_lse_of_minus_infinity(z_loss, expected):
+    mix, none = MIXES["all soft" if z_loss else "soft"], np.empty((3, 0))
+    weights = {"weight": none[0], "sample_weight": np.ones(3)} if z_loss else {}
+    options = {**mix.options, **weights, "reduction": "none"}
+    for module in (fastxent, reference):
+        results = solve_mix(module, mix, none, none, options)
+        np.testing.assert_array_equal(results["loss"], np.full(3, expected))
+        np.testing.assert_array_equal(results["entropy_out"], np.zeros(3))
+        np.testing.assert_array_equal(results["lse_out"], np.full(3, -np.inf))
+        assert module.cross_entropy(none, none, z_loss=z_loss) == expected
+        assert module.kl_divergence(none, none) == 0

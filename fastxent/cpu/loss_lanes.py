@@ -111,6 +111,7 @@ def _loss_tile(tile, memory, targets, s, scale, options, start, to, grad, hess, 
     sums = _sum_tile(tile, targets, options) if memory is None else sum_blocks(memory, tile, targets, options)
     outcome = outcome_of(
         targets,
+        tile.n_classes,
         sums.others,
         sums.u_y,
         sums.w_y,
@@ -118,10 +119,7 @@ def _loss_tile(tile, memory, targets, s, scale, options, start, to, grad, hess, 
         sums.e_top,
         sums.shift,
         sums.tally,
-        options.label_smoothing,
-        options.focal_gamma,
-        options.z_loss,
-        options.entropy,
+        options,
     )
     set_row_lanes(to, start, tile.inside, tile.kept, s, outcome, sums.tally.above, tile.n_classes)
     if grad is not None:

@@ -55,9 +55,7 @@ def hard_term(loss, q, w_y, label_smoothing, focal_gamma):
 
 
 @formula
-def outcome_of(
-    targets, others, u_y, w_y, top, e_top, shift, tally, label_smoothing, focal_gamma, z_loss, entropy
-):
+def outcome_of(targets, n_classes, others, u_y, w_y, top, e_top, shift, tally, options):
     """`others` sums the exponentials of all classes but the target's; of all for soft targets (None)."""
     e_y = shifted_exp(u_y, shift)
     rest = where(u_y == top, others, all_but_top(others, e_y, e_top))
@@ -67,24 +65,28 @@ def outcome_of(
     row = likelihood(others, u_y, shift)
     q = others * row.scale
     log_top = full_like(q, 0.0)  # which nobody asks for
-    if label_smoothing is not None or entropy is not None:
+    if options.label_smoothing is not None or options.entropy is not None:
         log_top = likelihood(rest, top, shift).loss
+    entropy = log_top + tally.entropy_gap * row.scale
+    if targets is None:  # of no classes, sums are 0 though what is to be summed would be NaN
+        log_top = where(n_classes > 0, log_top, 0.0)
+        entropy = where(n_classes > 0, entropy, 0.0)
     hard = HardTerm(full_like(q, 0.0), full_like(q, 0.0))
     if targets is not None:
-        hard = hard_term(row.loss, q, w_y, label_smoothing, focal_gamma)
+        hard = hard_term(row.loss, q, w_y, options.label_smoothing, options.focal_gamma)
     loss = hard.loss
     slope = full_like(q, 0.0)  # but for the hard term
-    if label_smoothing is not None:
+    if options.label_smoothing is not None:
         loss = loss + (tally.mass_gap + tally.mass * log_top)
         slope = slope + tally.mass
-    if z_loss is not None:
-        loss = loss + z_loss * row.lse * row.lse
-        slope = slope + 2.0 * z_loss * row.lse
+    if options.z_loss is not None:
+        loss = loss + options.z_loss * row.lse * row.lse
+        slope = slope + 2.0 * options.z_loss * row.lse
     p_y = e_y * row.scale
     return Outcome(
         loss,
         row.lse,
-        log_top + tally.entropy_gap * row.scale,
+        entropy,
         row.scale,
         hard.slope + slope,
         log_top,

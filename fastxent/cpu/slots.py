@@ -104,6 +104,7 @@ def solve(slots, start, stop, targets, n_classes, to, options):
     rows = Summed(*values)
     outcome = outcome_of(
         targets,
+        n_classes,
         rows.others,
         rows.u_y,
         rows.w_y,
@@ -111,10 +112,7 @@ def solve(slots, start, stop, targets, n_classes, to, options):
         rows.e_top,
         Shift(rows.shift_offset, rows.shift_exponent),
         Tally(rows.mass, rows.mass_gap, rows.entropy_gap, rows.above),
-        options.label_smoothing,
-        options.focal_gamma,
-        options.z_loss,
-        options.entropy,
+        options,
     )
     kept = rows.sample_weight != 0.0
     inside = first_lanes(min(stop - start, rows_at_once(n_classes)), slots.summed)
