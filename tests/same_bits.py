@@ -6,7 +6,6 @@ python -m tests.same_bits --quick    # float32 alone
 
 import argparse
 import hashlib
-import importlib
 import json
 import os
 import subprocess
@@ -21,6 +20,7 @@ from llvmlite import binding
 import fastxent
 from tests.measure import canonical_bits
 from tests.mixes import MIXES, solve
+from tests.processes import LIBRARIES
 
 try:
     from ml_dtypes import bfloat16
@@ -29,6 +29,7 @@ except ImportError:
 else:
     BFLOAT16 = [bfloat16]
 
+ENVIRONMENT = os.environ | {"LD_LIBRARY_PATH": LIBRARIES}
 LAYERS = "omp", "tbb", "workqueue"
 # What each needs beside what this processor may lack, and what it has that LLVM would make no use of here.
 PROCESSORS = {
@@ -136,7 +137,7 @@ def digests(names, shapes, dtypes):
 def run(environment, *arguments):
     """What another process of this module prints."""
     command = [sys.executable, "-m", "tests.same_bits", "--digests", *arguments]
-    done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True)
+    done = subprocess.run(command, env=ENVIRONMENT | environment, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"{environment}: {done.stderr[-2000:]}")
     return json.loads(done.stdout)
@@ -151,16 +152,15 @@ def for_processor(name, *arguments):
 
 
 def layers_here():
-    found = []
-    for layer in LAYERS:
-        try:
-            importlib.import_module(
-                f"numba.np.ufunc.{layer}pool" if layer != "workqueue" else "numba.np.ufunc.workqueue"
-            )
-        except ImportError:
-            continue
-        found.append(layer)
-    return found
+    """Those that Numba can import."""
+    modules = {layer: f"numba.np.ufunc.{layer}{'' if layer == 'workqueue' else 'pool'}" for layer in LAYERS}
+    return [
+        layer
+        for layer, module in modules.items()
+        if not subprocess.run(
+            [sys.executable, "-c", f"import {module}"], env=ENVIRONMENT, capture_output=True
+        ).returncode
+    ]
 
 
 def processors_here():
@@ -187,7 +187,9 @@ def main():
         )
         return
     quick = ["--quick"] if arguments.quick else []
-    runs = {layer: partial(under_layer, layer, *quick) for layer in layers_here()}
+    layers = layers_here()
+    print("layers that are not here:", *({*LAYERS} - {*layers} or ["none"]))
+    runs = {layer: partial(under_layer, layer, *quick) for layer in layers}
     runs |= {"this processor": partial(run, {}, "--small", *quick)}
     runs |= {name: partial(for_processor, name, "--small", *quick) for name in processors_here()}
     seen, n_different = {}, 0
