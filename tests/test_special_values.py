@@ -100,3 +100,16 @@ def test_soft_targets_of_no_classes_cost_nothing_but_the_z_loss_of_an_lse_of_min
         np.testing.assert_array_equal(results["lse_out"], np.full(3, -np.inf))
         assert module.cross_entropy(none, none, z_loss=z_loss) == expected
         assert module.kl_divergence(none, none) == 0
+
+
+@pytest.mark.parametrize("n_classes", [5, 138])
+def test_a_mean_over_classes_of_no_weight_has_no_slope_even_in_rows_of_nan(n_classes):
+    logits, targets = np.ones((4, n_classes), np.float32), np.array([1, 1, -100, 1])
+    logits[0, 0], logits[1, -1], logits[2] = np.nan, np.inf, np.nan
+    mix = MIXES["all with Hessian"]
+    weight = np.where(np.arange(n_classes) == 1, 0.0, 2.0)
+    options = {**mix.options, "weight": weight, "sample_weight": np.ones(4)}
+    results = solve_mix(fastxent, mix, logits, targets, options)
+    assert results["loss"] == 0.0
+    assert not results["grad"].any()
+    assert not results["hess_out"].any()
