@@ -55,6 +55,13 @@ def read_only(a):
     return copy
 
 
+def interleaved(a):
+    """A copy, and room for as much between its numbers."""
+    memory = np.full((*a.shape, 2), 77, a.dtype)
+    memory[..., 0] = a
+    return memory[..., 0], memory[..., 1]
+
+
 def _where_it_can_be(name, layout):
     """The layout, which may need two axes, or floats since it puts NaN between the elements."""
     least_axes = 2 if name == "axes swapped" else 1

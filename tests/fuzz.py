@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 import fastxent
 from fastxent import reference
 from tests.disguises import owner_of
-from tests.hostile_calls import MANY, calls
+from tests.hostile_arguments import MANY
+from tests.hostile_calls import calls
 from tests.tolerances import FUZZ_RELATIVE
 
 REFUSALS = TypeError, ValueError, IndexError
@@ -57,10 +58,11 @@ class _Truth:
         self.name, self.axis = function, given.get("axis", -1)
         logits = given["logits"] if "logits" in given else given["probs"]
         self.dtype, self.x = np.asarray(logits).dtype, _as_float64(logits)
-        self.given = {name: self._plain(name, value) for name, value in given.items()}
+        self.given = {"reduction": "mean"} if "targets" in given else {}
+        self.given |= {name: self._plain(name, value) for name, value in given.items()}
         self.outs = {name: a for name, a in self.given.items() if name.endswith("out")}
         with np.errstate(all="ignore"):
-            self.results = self._named(self._solution())
+            self.results = self.outs | self._named(self._solution())
 
     def _plain(self, name, value):
         if name in ("logits", "probs", "grad", "weight", "pos_weight", "sample_weight"):
@@ -82,25 +84,41 @@ class _Truth:
 
     def _named(self, solution):
         if self.name.endswith("with_grad"):
-            return {**self.outs, "loss": solution[0], "grad": solution[1]}
-        return {**self.outs, "loss" if "targets" in self.given else "result": solution}
+            return {"loss": solution[0], "grad": solution[1]}
+        return {"loss" if "targets" in self.given else "result": solution}
+
+    def _dtypes(self):
+        """Of the results, where no array was given for them."""
+        of_rows = np.dtype(np.float32) if self.dtype.itemsize == 2 else self.dtype
+        return {
+            "loss": of_rows if self.given.get("reduction") == "none" else np.dtype(np.float64),
+            "grad": self.dtype,
+            "result": of_rows if self.name in ("logsumexp", "entropy") else self.dtype,
+        }
 
     def check(self, solution, outs):
-        results = self._named(solution) | {n: a for n, a in outs.items() if n not in ("out", "grad_out")}
+        named = self._named(solution)
+        self._check_places(named, outs)
+        others = {name: a for name, a in outs.items() if name not in ("out", "grad_out")}
         with np.errstate(all="ignore"):
             sizes = self._sizes()
-            for name in results:
-                if name in ("out", "grad_out"):
-                    continue
-                result, truth = np.asarray(results[name]), np.asarray(self.results[name])
+            for name, result in (named | others).items():
+                result, truth = np.asarray(result), np.asarray(self.results[name])
                 assert result.shape == truth.shape, f"{name} has shape {result.shape}, not {truth.shape}"
                 size = sizes[name] if name in sizes else sizes["else"]
                 self._check(name, result, truth, size)
-        for name in ("out", "grad_out"):
-            if name in outs:
-                assert (solution[1] if name == "grad_out" else solution) is outs[name]
-        if outs.get("loss_out") is not None and self.given["reduction"] == "none":
-            assert (solution[0] if self.name.endswith("with_grad") else solution) is outs["loss_out"]
+
+    def _check_places(self, named, outs):
+        """Results are in the arrays given for them, and others of the dtype that is promised."""
+        places = {"grad": outs.get("grad_out"), "result": outs.get("out")}
+        if self.given.get("reduction") == "none":
+            places["loss"] = outs.get("loss_out")
+        for name, result in named.items():
+            if places.get(name) is not None:
+                assert result is places[name], f"{name} is not where it was to be"
+            else:
+                dtype, wanted = np.asarray(result).dtype, self._dtypes()[name]
+                assert dtype == wanted, f"{name} is {dtype}, not {wanted}"
 
     def _check(self, name, result, truth, size):
         if result.dtype.kind == "i":

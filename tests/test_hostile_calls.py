@@ -3,10 +3,11 @@
 from hypothesis import given, settings
 
 from tests.fuzz import AS_DRAWN, outcome_of
-from tests.hostile_calls import FEW, calls
+from tests.hostile_arguments import FEW
+from tests.hostile_calls import calls
 
 
-@settings(AS_DRAWN, max_examples=300, derandomize=True)
+@settings(AS_DRAWN, max_examples=1500, derandomize=True)
 @given(calls(FEW))
 def test_a_call_does_as_the_reference_does_or_is_refused_with_nothing_written(call):
     outcome_of(call)
