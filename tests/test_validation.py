@@ -263,6 +263,19 @@ def test_bad_arguments_are_refused_and_nothing_is_written(name, grad_out):
         np.testing.assert_array_equal(value, before[key])
 
 
+def test_read_only_logits_are_not_overwritten():
+    with pytest.raises(ValueError, match="grad_out must be writeable"):
+        fastxent.cross_entropy_with_grad(READ_ONLY, TARGETS, grad_out=READ_ONLY)
+    assert not READ_ONLY.any()
+
+
+def test_a_gradient_may_not_lie_on_the_logits_turned():
+    logits = np.zeros((3, 3))
+    with pytest.raises(ValueError, match="grad_out must be logits itself or not overlap"):
+        fastxent.cross_entropy_with_grad(logits, [0, 1, 2], grad_out=logits.T)
+    assert not logits.any()
+
+
 def test_the_first_bad_target_is_named_by_its_position_in_every_axis():
     targets = np.zeros((2, 3), int)
     targets[1, 1] = targets[1, 2] = 9
