@@ -42,9 +42,8 @@ class Drawn:
     def __init__(self, random, limits):
         self.random, self.limits = random, limits
         self.rng = np.random.default_rng(random.getrandbits(64))
-        self.is_plain = self.chance(
-            3
-        )  # but for what is bad, as in training loops, which have a way of their own
+        # As in training loops, which have a way of their own; but for what is bad.
+        self.is_plain = self.chance(3)
         self.bad_left = self.one_of([0, 1, 1, 2])
         self.is_bad = False
         self.arguments = {}
