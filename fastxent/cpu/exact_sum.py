@@ -8,10 +8,10 @@ every term to float64 takes seven.
 import math
 from typing import NamedTuple
 
-from ..simd import broadcast, vectors_of, where, widen
+from ..simd import broadcast, folded, where, widen
 from .compile import formula
 
-BIAS = 2.0
+BIAS = 8.0
 
 
 class Sum(NamedTuple):
@@ -30,12 +30,9 @@ def add(total, exps):
 
     0 ≤ e < BIAS, or NaN or +inf.
     """
-    high, low = total
-    for e in vectors_of(exps, total.high):
-        old = high
-        high = old + e
-        low = low + (e - (high - old))
-    return Sum(high, low)
+    e = folded(exps, total.high)
+    high = total.high + e
+    return Sum(high, total.low + (e - (high - total.high)))
 
 
 @formula

@@ -212,6 +212,7 @@ def sum_block(row, logits, upcoming, start, shift, reference, exps, memory, befo
     sums, ahead = BlockSums(empty_sum(z), empty_tally(z)), broadcast(-math.inf, like)
     step = step_after(start, row)
     full = full_vectors_end(like, start, stop)
+    unsummed = broadcast(0.0, like)
     for j in range(start, full, lanes_of(like)):
         finish_inner(before, inner, j, options)
         _ask_ahead(row, j, like)
@@ -220,7 +221,9 @@ def sum_block(row, logits, upcoming, start, shift, reference, exps, memory, befo
         if memory.copies.computed is not None:
             _compute_later(upcoming, j, step, later, options.logit_scale, options.softcap)
         e, terms = _exponentials(row, logits, near, j, None, like, shift, reference, exps, memory, options)
-        sums = _added(sums, e, terms, options)
+        sums = _added(sums, unsummed, terms, options)
+        unsummed = e
+    sums = BlockSums(add(sums.others, unsummed), sums.tally)
     if full < stop:
         inside = first_lanes(stop - full, like)
         e, terms = _exponentials(

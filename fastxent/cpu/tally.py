@@ -2,7 +2,7 @@
 
 A logit enters as its gap to a reference, the largest logit of its block, so that the sums of a
 near-certain row cancel nothing. Every lane sums for itself, be it classes of one row or a row of its own.
-Masses of a few vectors are added in the dtype of the logits, and what they come to in float64.
+What a few vectors of classes add is summed up in the dtype of the logits first; masses then go on in float64.
 """
 
 from typing import Any, NamedTuple
@@ -21,19 +21,12 @@ class Tally(NamedTuple):
 
 
 class Terms(NamedTuple):
-    """What classes add to a tally."""
+    """What classes, or a few vectors of them, add to a tally."""
 
     mass: Any
     mass_gap: Any
     entropy_gap: Any
     above: Any
-
-
-class Masses(NamedTuple):
-    """Those of a few vectors of classes, not yet in float64."""
-
-    mass: Any
-    mass_gap: Any
 
 
 @formula
@@ -63,28 +56,22 @@ def terms_of(z, z_y, u, e, m, reference, divergence):
 
 
 @formula
-def no_masses(z, divergence):
+def no_terms(z, divergence):
     zero = broadcast(0.0, z)
-    return Masses(zero, zero if divergence is None else widen(zero))
+    return Terms(zero, zero if divergence is None else widen(zero), zero, zero)
 
 
 @formula
-def both_masses(a, b):
-    return Masses(a.mass + b.mass, a.mass_gap + b.mass_gap)
-
-
-@formula
-def with_masses(tally, masses, label_smoothing):
-    mass, mass_gap, entropy_gap, above = tally
-    if label_smoothing is not None:
-        mass = mass + widen(folded(masses.mass, above))
-        mass_gap = mass_gap + widen(folded(masses.mass_gap, above))
-    return Tally(mass, mass_gap, entropy_gap, above)
+def both_terms(a, b):
+    return Terms(a.mass + b.mass, a.mass_gap + b.mass_gap, a.entropy_gap + b.entropy_gap, a.above + b.above)
 
 
 @formula
 def tallied(tally, terms, label_smoothing, entropy, rank):
-    mass, mass_gap, entropy_gap, above = with_masses(tally, terms, label_smoothing)
+    mass, mass_gap, entropy_gap, above = tally
+    if label_smoothing is not None:
+        mass = mass + widen(folded(terms.mass, above))
+        mass_gap = mass_gap + widen(folded(terms.mass_gap, above))
     if entropy is not None:
         entropy_gap = add(entropy_gap, terms.entropy_gap)
     if rank is not None:

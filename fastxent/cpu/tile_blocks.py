@@ -1,7 +1,7 @@
 """Many classes of rows one a lane, summed as `row` sums those of one row, so that the bits are the same.
 
-There, classes j, j + lanes, j + 2·lanes ... of a block share a lane, masses are added up by WIDTH of them,
-and lanes are then folded into one sum. Here each such group has a slot of its own, and slots are folded in
+There, classes j, j + lanes, j + 2·lanes ... of a block share a lane, are added up by WIDTH of them, and
+lanes are then folded into one sum. Here each such group has a slot of its own, and slots are folded in
 the same order.
 """
 
@@ -33,12 +33,11 @@ from .shift import Shift, ratio, shift_for, shifted_exp
 from .sums import Sums, brought_to, of_larger, plus
 from .tally import (
     Tally,
-    both_masses,
+    both_terms,
     empty_tally,
-    no_masses,
+    no_terms,
     reference_for,
     tallied,
-    with_masses,
 )
 from .tile import TileSums, derivatives_of, derivatives_of_targets, exponentials, weight_of_target
 from .vectors import load_float64
@@ -150,17 +149,6 @@ def _store_sums(memory, slot, sums, label_smoothing, entropy, rank):
         store(memory.above, slot, tally.above)
 
 
-@formula
-def _plus_class(sums, e, terms, entropy, rank):
-    """All but its masses."""
-    return BlockSums(add(sums.others, e), tallied(sums.tally, terms, None, entropy, rank))
-
-
-@formula
-def _plus_masses(sums, masses, label_smoothing):
-    return BlockSums(sums.others, with_masses(sums.tally, masses, label_smoothing))
-
-
 @inline
 def _folded_sums(high, low, folding, z):
     """The sums in the slots, and these to one."""
@@ -245,16 +233,17 @@ def _sum_block(tile, memory, start, stop, z_y, shift, reference, targets, option
     for first in range(start, stop, WIDTH * lanes):
         for j in range(first, min(first + lanes, stop)):
             slot = (j - first) * lanes
-            sums = _load_sums(memory, slot, z, ls, entropy, rank)
-            odd = even = no_masses(z, options.divergence)
+            e, terms = broadcast(0.0, z), no_terms(z, options.divergence)
+            odd_e, odd_terms = e, terms
             for k in range(j, min(first + WIDTH * lanes, stop), lanes):
-                e, terms = exponentials(
+                e_k, terms_k = exponentials(
                     tile, k, tile.y == k, z_y, shift, reference, targets, tile.transformed, options
                 )
-                sums = _plus_class(sums, e, terms, entropy, rank)
-                odd, even = even, both_masses(odd, terms)
-            sums = _plus_masses(sums, both_masses(odd, even), ls)
-            _store_sums(memory, slot, sums, ls, entropy, rank)
+                odd_e, e = e, odd_e + e_k
+                odd_terms, terms = terms, both_terms(odd_terms, terms_k)
+            others, tally = _load_sums(memory, slot, z, ls, entropy, rank)
+            tally = tallied(tally, both_terms(odd_terms, terms), ls, entropy, rank)
+            _store_sums(memory, slot, BlockSums(add(others, odd_e + e), tally), ls, entropy, rank)
 
 
 @inline
