@@ -69,14 +69,16 @@ def row_to_sum(places, y, z_y, targets, options):
 
 
 @formula
-def summed(row, sums, s, targets):
+def summed(row, sums, s, targets, options):
     """What is to be solved, for a row with this sample weight."""
     mass, mass_gap, entropy_gap, above = sums.tally
     w_y = weight_of(row.weight, targets, row.target)
     # Lanes beyond the row are above a NaN too.
     above = where(row.z_y == row.z_y, above, float(row.n_classes))
     offset, exponent = sums.shift
-    e_top = widen(reduce_max(shifted_exp(broadcast(sums.top, row.logits), sums.shift)))
+    e_top = 0.0  # which nobody asks for
+    if options.label_smoothing is not None or options.entropy is not None:
+        e_top = widen(reduce_max(shifted_exp(broadcast(sums.top, row.logits), sums.shift)))
     return Summed(
         s, sums.others, row.u_y, w_y, sums.top, e_top, offset, exponent, mass, mass_gap, entropy_gap, above
     )

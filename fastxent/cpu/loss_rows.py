@@ -41,7 +41,7 @@ def _step(is_row, is_kept, places, y, s, targets, before, places_before, slots, 
         z_y, to = logit_of_target(places.logits, y, targets), derivatives_at(places)
         row = row_to_sum(places, y, z_y, targets, options)
         sums = sum_exp(row, exps_at(to, memory), memory, before, options)
-        put_summed(slots, slot, summed(row, sums, s, targets))
+        put_summed(slots, slot, summed(row, sums, s, targets, options))
     else:
         finish(before, options)
         put_nothing(slots, slot)

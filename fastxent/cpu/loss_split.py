@@ -58,7 +58,7 @@ def _solve(logits, targets, is_kept, i, z_y, options, loss, lse, shared, slots):
         row = _row(_places(logits, None, options, i), targets, i, z_y, options)
         sums = sum_of_parts(row, address(shared.sums), in_addresses(options))
         s = sample_weight_of(options.sample_weight, i)
-        put_summed(slots_in_memory(slots), 0, summed(row, sums, s, address(targets)))
+        put_summed(slots_in_memory(slots), 0, summed(row, sums, s, address(targets), in_addresses(options)))
     else:
         put_nothing(slots_in_memory(slots), 0)
     to = RowOutputs(address(loss), address(lse), address(options.entropy), address(options.rank))

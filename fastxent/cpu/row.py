@@ -100,9 +100,16 @@ def _with_target(sums, row, start, stop):
     return sums.others + where(is_there, shifted_exp(row.u_y, sums.shift), 0.0)
 
 
-@formula
+@inline
 def plus_block(sums, block, row, start, options):
     """The sums up to `start` and those of the block there."""
+    if start > 0:
+        block = _plus_later_block(sums, block, row, start, options)
+    return block
+
+
+@formula
+def _plus_later_block(sums, block, row, start, options):
     z, stop = row.logits, end_of_block(start, row.n_classes, row.logits)
     shift, top = of_larger(sums, block)
     rescale, block_rescale = ratio_of_scalars(sums.shift, shift), ratio_of_scalars(block.shift, shift)
