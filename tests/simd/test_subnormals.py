@@ -32,3 +32,8 @@ def test_subnormal_results_are_zero_only_until_restored(dtype):
     assert np.array_equal(kept, x / 2)
     assert kept[0] != 0
     assert np.array_equal(flushed, np.where(np.abs(kept) < least, 0, kept))
+
+
+def test_the_frame_of_a_caller_starts_at_a_line():
+    halves(*np.ones((3, 1), np.float32))
+    assert all("andq\t$-64, %rsp" in assembly for assembly in halves.inspect_asm().values())
