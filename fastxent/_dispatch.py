@@ -58,12 +58,8 @@ def cross_entropy(
         None if options is cpu.PLAIN else _kinds(options),
     )
     arguments = n_threads, logits, targets, ignore_index, divisor, options, loss, lse, grad
-    mean, bad = kernel(variant, *arguments)
-    if mean == divisor == 0.0 and bad < 0 and _have_no_weight(targets, ignore_index, options):
-        for derivative in (grad, options.hess):
-            if derivative is not None:
-                derivative[...] = 0  # where rows hold NaN the kernel left NaN times 0
-    return mean, bad
+    loss_and_bad: tuple[float, int] = kernel(variant, *arguments)
+    return loss_and_bad
 
 
 def plain_cross_entropy(
@@ -80,17 +76,6 @@ def plain_cross_entropy(
     arguments = n_threads, logits, targets, ignore_index, 0.0, cpu.PLAIN, None, None, grad
     entry = kernel.entries.get(variant)
     return kernel(variant, *arguments) if entry is None else entry(*arguments)
-
-
-def _have_no_weight(targets: NDArray[np.int64] | None, ignore_index: int, options: cpu.Options) -> bool:
-    """Whether all classes of the rows kept weigh nothing, so that their mean is 0 and has no slope."""
-    if targets is None or options.weight is None:
-        return False
-    kept = targets != ignore_index
-    weight = options.weight[targets[kept]]
-    if options.sample_weight is not None:
-        weight = weight * options.sample_weight[kept]
-    return not weight.any()
 
 
 def softmax(logits: NDArray[Any], out: NDArray[Any]) -> None:

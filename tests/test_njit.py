@@ -44,6 +44,11 @@ def with_z_loss(logits, targets, z_loss):
     return fastxent.cross_entropy_with_grad(logits, targets, z_loss=z_loss, reduction="sum")
 
 
+@njit
+def with_weight(logits, targets, weight):
+    return fastxent.cross_entropy_with_grad(logits, targets, weight=weight)
+
+
 @njit(fastmath=True)
 def with_options(
     logits, targets, weight, sample_weight, smoothing, z_loss, scale, loss, lse, rank, entropy, grad, hess
@@ -408,3 +413,10 @@ def test_calls_release_all_the_memory_that_they_took():
         solve_compiled(ALL_WITH_HESSIAN, logits, targets, options)
         row_by_row(logits.astype(np.float32), targets, np.empty(9, np.float32))
     assert balance() == before
+
+
+def test_a_mean_over_classes_of_no_weight_has_no_slope_even_in_rows_of_nan():
+    logits = np.full((3, 7), np.nan)
+    loss, grad = with_weight(logits, np.ones(3, int), np.where(np.arange(7) == 1, 0.0, 2.0))
+    assert loss == 0.0
+    assert not grad.any()

@@ -102,14 +102,16 @@ def test_soft_targets_of_no_classes_cost_nothing_but_the_z_loss_of_an_lse_of_min
         assert module.kl_divergence(none, none) == 0
 
 
-@pytest.mark.parametrize("n_classes", [5, 138])
-def test_a_mean_over_classes_of_no_weight_has_no_slope_even_in_rows_of_nan(n_classes):
-    logits, targets = np.ones((4, n_classes), np.float32), np.array([1, 1, -100, 1])
-    logits[0, 0], logits[1, -1], logits[2] = np.nan, np.inf, np.nan
-    mix = MIXES["all with Hessian"]
-    weight = np.where(np.arange(n_classes) == 1, 0.0, 2.0)
-    options = {**mix.options, "weight": weight, "sample_weight": np.ones(4)}
-    results = solve_mix(fastxent, mix, logits, targets, options)
+@pytest.mark.parametrize("shape", [(18, 5), (18, 138), (138, 18), (1, 70_000)], ids=str)
+def test_a_mean_over_classes_of_no_weight_has_no_slope_even_in_rows_of_nan(shape):
+    logits, axis = np.ones(shape, np.float32), 0 if shape == (138, 18) else -1
+    logits.flat[[0, -1]] = np.nan, np.inf
+    rows = np.moveaxis(logits, axis, -1)
+    mix, targets = MIXES["all with Hessian"], np.ones(len(rows), np.int64)
+    targets[1:2] = -100
+    weight = np.where(np.arange(rows.shape[-1]) == 1, 0.0, 2.0)
+    options = {**mix.options, "weight": weight, "sample_weight": np.ones(len(rows))}
+    results = solve_mix(fastxent, mix, logits, targets, options, axis=axis)
     assert results["loss"] == 0.0
     assert not results["grad"].any()
     assert not results["hess_out"].any()

@@ -30,6 +30,7 @@ from .columns import columns_at, read_all, write_all
 from .compile import formula, inline, kernel
 from .derivatives import factors_for
 from .exact_sum import add, empty_sum, value_of
+from .loss_row import flatten_mean_of_no_weight
 from .options import in_addresses, transformed
 from .outcome import outcome_of
 from .row_lanes import RowOutputs, row_lanes, set_row_lanes
@@ -206,6 +207,7 @@ def cross_entropy_lanes(n_chunks, logits, targets, ignore_index, divisor, option
     for chunk in prange(n_chunks):
         tiles = _tiles_of_chunk(chunk, n_chunks, logits)
         _loss_chunk(logits, targets, ignore_index, scale, options, row_losses, lse, grad, None, tiles)
+    flatten_mean_of_no_weight(grad, options, scale)
     return mean_of(row_losses, divisor), bad
 
 
@@ -220,4 +222,5 @@ def cross_entropy_columns(n_chunks, logits, targets, ignore_index, divisor, opti
     for chunk in prange(n_chunks):
         tiles = _tiles_of_chunk(chunk, n_chunks, logits)
         _loss_chunk(logits, targets, ignore_index, scale, options, row_losses, lse, grad, True, tiles)
+    flatten_mean_of_no_weight(grad, options, scale)
     return mean_of(row_losses, divisor), bad

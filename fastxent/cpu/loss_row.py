@@ -4,12 +4,13 @@ import math
 from typing import Any, NamedTuple
 
 from ..simd import advance, broadcast, get, reduce_max, where, widen
-from .compile import formula
+from .compile import formula, or_none
 from .finish import Derivatives, Unfinished
 from .row import Row, transformed_scalar
+from .shape import n_rows_of
 from .shift import Shift, shifted_exp
 from .slots import Summed, outcome_in, summed_in
-from .strided import exps_row, packed_rows, row_at, streams_of, to_read, to_write
+from .strided import exps_row, packed_rows, row_at, set_to_zero, streams_of, to_read, to_write
 from .targets import weight_of
 
 
@@ -107,3 +108,18 @@ def unfinished_in(slots, slot, places, y, targets, memory, scale, options):
         outcome_in(slots, slot),
         summed.sample_weight * scale,
     )
+
+
+@or_none
+def _set_rows_to_zero(array, scale):
+    if scale == 0.0:
+        for i in range(n_rows_of(array)):
+            set_to_zero(row_at(array, i, None, 0))
+
+
+@formula
+def flatten_mean_of_no_weight(grad, options, scale):
+    """A mean over classes that all weigh 0 is flat, also where rows hold NaN, of which 0 times is NaN."""
+    if options.weight is not None:
+        _set_rows_to_zero(grad, scale)
+        _set_rows_to_zero(options.hess, scale)

@@ -9,6 +9,7 @@ from .loss_row import (
     Arrays,
     derivatives_at,
     exps_at,
+    flatten_mean_of_no_weight,
     logit_of_target,
     packed_in,
     places_at,
@@ -114,4 +115,5 @@ def cross_entropy_rows(n_chunks, logits, targets, ignore_index, divisor, options
     for chunk in prange(n_chunks):
         rows = rows_of_chunk(chunk, n_chunks, n_rows)
         _loss_chunk(logits, targets, ignore_index, scale, options, row_losses, lse, grad, rows)
+    flatten_mean_of_no_weight(grad, options, scale)
     return mean_of(row_losses, divisor), bad

@@ -11,6 +11,7 @@ from .loss_row import (
     Arrays,
     derivatives_at,
     exps_at,
+    flatten_mean_of_no_weight,
     logit_of_target,
     places_at,
     row_to_sum,
@@ -119,4 +120,5 @@ def cross_entropy_split(n_threads, logits, targets, ignore_index, divisor, optio
                     _finish_part(thread, n_threads, logits, targets, i, scale, options, grad, shared, slots)
             else:
                 _set_to_zero(logits, grad, options, i)
+    flatten_mean_of_no_weight(grad, options, scale)
     return mean_of(row_losses, divisor), bad

@@ -53,17 +53,23 @@ def sum_vector(sums, row, logits, j, raw, u, weight, decode, on, c):
 
 @device
 def finish_vector(row, j, u, scratch, top, outcome, arrays, state, encode, encode_hess, on, c):
-    """Stores the derivatives of the classes from j on, 0 for a row that is not kept; u is used up."""
+    """Stores the derivatives of the classes from j on; u is used up.
+
+    0 for a row that is not kept, and for all rows of a mean over classes that weigh 0, even if they hold NaN.
+    """
     results = scratch.results
-    is_kept, factor = row.n_classes > 0, cast(state[SCALE], c.zero) * row.sample_weight
+    has_slope, factor = (
+        row.n_classes > 0 and state[SCALE] != 0.0,
+        cast(state[SCALE], c.zero) * row.sample_weight,
+    )
     for k in range(len(u)):
         m = mass_of(row, j + k, arrays.weight, on, c) if on.label_smoothing else c.zero
         is_target = j + k == row.target
         g = gradient(u[k], is_target, m, outcome, top, factor, on, c)
-        results[k] = g if is_kept else c.zero
+        results[k] = g if has_slope else c.zero
         if on.hess:
             h = second_derivative(u[k], is_target, outcome, top, factor, on, c)
-            u[k] = h if is_kept else c.zero
+            u[k] = h if has_slope else c.zero
     put(arrays.grad[row.a, row.b], j, scratch.grad, results, encode)
     if on.hess:
         put(arrays.hess[row.a, row.b], j, scratch.hess, u, encode_hess)

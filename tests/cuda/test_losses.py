@@ -190,3 +190,13 @@ def test_one_row_needs_no_batch():
     true_loss, true_grad = reference.cross_entropy_with_grad(logits, 7)
     assert loss == pytest.approx(true_loss, rel=1e-14)
     np.testing.assert_allclose(grad, true_grad, rtol=1e-13, atol=1e-16)
+
+
+@pytest.mark.parametrize("n_classes", [5, 40])
+def test_a_mean_over_classes_of_no_weight_has_no_slope_even_in_rows_of_nan(n_classes):
+    logits, hess = np.full((3, n_classes), np.nan), np.ones((3, n_classes))
+    weight = np.where(np.arange(n_classes) == 1, 0.0, 2.0)
+    loss, grad = moved.cross_entropy_with_grad(logits, np.ones(3, int), weight=weight, hess_out=hess)
+    assert loss == 0.0
+    assert not grad.any()
+    assert not hess.any()
