@@ -108,6 +108,16 @@ def test_near_certain_rows_keep_their_digits_under_a_softcap_and_a_z_loss(n_clas
     assert_near_certain("softcap and z_loss", n_classes, np.float64, {"softcap": 200.0})
 
 
+def test_the_entropy_of_a_row_that_is_near_certain_of_a_wrong_class_keeps_its_digits():
+    mix, logits = MIXES["softcap and z_loss"], np.full((1, ROWS), np.log(1e-10 / ROWS), np.float32)
+    logits[0, 1] = 0
+    options = problem(mix, 1, ROWS)[2] | {"softcap": 200.0}
+    results = solve(fastxent, mix, logits, np.array([0]), options)
+    expected = truth.exact_row(logits[0], 0, options)["entropy_out"]
+    relative = NEAR_CERTAIN_RELATIVE[np.dtype(np.float32)]
+    assert results["entropy_out"][0] == pytest.approx(expected, rel=relative)
+
+
 def assert_near_certain(name, n_classes, dtype, changed):
     """Relative to their own tiny size, against 60 digits."""
     mix = MIXES[name]

@@ -1,17 +1,21 @@
 """Sums of exponentials that lose next to nothing: a vector of running sums with its rounding errors.
 
-`high` starts at BIAS, above any term, so that what rounding loses of a term is exactly
+`high` starts at a bias above any term, so that what rounding loses of a term is exactly
 e − (new − old) (Dekker's Fast2Sum) and can be gathered in `low`. Four operations a term; converting
 every term to float64 takes seven.
+
+Sums that are `grouped`, which is True or None, add up the few vectors of a wide one first: seven operations
+instead of sixteen, and errors of 1 ULP of such a group at most. Not so if the largest exponential, beside
+which others vanish, is yet to be taken away from the sum.
 """
 
 import math
 from typing import NamedTuple
 
-from ..simd import broadcast, folded, where, widen
+from ..simd import WIDTH, broadcast, folded, vectors_of, where, widen
 from .compile import formula
 
-BIAS = 8.0
+_BIAS = 2.0
 
 
 class Sum(NamedTuple):
@@ -20,24 +24,38 @@ class Sum(NamedTuple):
 
 
 @formula
-def empty_sum(z):
-    return Sum(broadcast(BIAS, z), broadcast(0.0, z))
+def may_be_grouped(target, label_smoothing, entropy):
+    """True if exponentials may, which are those of all classes but the target if there is one."""
+    return True if target is not None and label_smoothing is None and entropy is None else None
 
 
 @formula
-def add(total, exps):
-    """The sum with the exponentials, lane by lane, one vector of its lanes after the other.
+def _bias(grouped):
+    return _BIAS if grouped is None else WIDTH * _BIAS
 
-    0 ≤ e < BIAS, or NaN or +inf.
+
+@formula
+def empty_sum(z, grouped):
+    return Sum(broadcast(_bias(grouped), z), broadcast(0.0, z))
+
+
+@formula
+def add(total, exps, grouped):
+    """The sum with the exponentials, lane by lane, one vector or group of vectors after the other.
+
+    0 ≤ e < 2, or NaN or +inf.
     """
-    e = folded(exps, total.high)
-    high = total.high + e
-    return Sum(high, total.low + (e - (high - total.high)))
+    high, low = total
+    for e in vectors_of(exps, high) if grouped is None else (folded(exps, high),):
+        old = high
+        high = old + e
+        low = low + (e - (high - old))
+    return Sum(high, low)
 
 
 @formula
-def value_of(total):
+def value_of(total, grouped):
     """The sum in float64 lanes."""
-    exact = widen(total.high - BIAS) + widen(total.low)
+    exact = widen(total.high - _bias(grouped)) + widen(total.low)
     # An infinite high leaves NaN in low.
     return where(total.high < math.inf, exact, widen(total.high))

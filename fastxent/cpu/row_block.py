@@ -27,7 +27,7 @@ from ..simd import (
 )
 from .compile import formula, inline, specialised_formula
 from .derivatives import to_keep
-from .exact_sum import add, empty_sum
+from .exact_sum import add, empty_sum, may_be_grouped
 from .finish import finish_inner
 from .masses import mass_at
 from .options import transformed
@@ -187,9 +187,9 @@ def _exponentials(row, logits, near, j, inside, like, shift, reference, exps, me
 
 
 @formula
-def _added(sums, e, terms, options):
+def _added(sums, e, terms, grouped, options):
     tally = tallied(sums.tally, terms, options.label_smoothing, options.entropy, options.rank)
-    return BlockSums(add(sums.others, e), tally)
+    return BlockSums(add(sums.others, e, grouped), tally)
 
 
 @formula
@@ -209,7 +209,8 @@ def sum_block(row, logits, upcoming, start, shift, reference, exps, memory, befo
     """
     z, like, stop = row.logits, wide(row.logits), end_of_block(start, row.n_classes, row.logits)
     near = _near(memory.copies.near, logits, start, stop, shift)
-    sums, ahead = BlockSums(empty_sum(z), empty_tally(z)), broadcast(-math.inf, like)
+    grouped = may_be_grouped(row.target, options.label_smoothing, options.entropy)
+    sums, ahead = BlockSums(empty_sum(z, grouped), empty_tally(z)), broadcast(-math.inf, like)
     step = step_after(start, row)
     full = full_vectors_end(like, start, stop)
     unsummed = broadcast(0.0, like)
@@ -221,13 +222,13 @@ def sum_block(row, logits, upcoming, start, shift, reference, exps, memory, befo
         if memory.copies.computed is not None:
             _compute_later(upcoming, j, step, later, options.logit_scale, options.softcap)
         e, terms = _exponentials(row, logits, near, j, None, like, shift, reference, exps, memory, options)
-        sums = _added(sums, unsummed, terms, options)
+        sums = _added(sums, unsummed, terms, grouped, options)
         unsummed = e
-    sums = BlockSums(add(sums.others, unsummed), sums.tally)
+    sums = BlockSums(add(sums.others, unsummed, grouped), sums.tally)
     if full < stop:
         inside = first_lanes(stop - full, like)
         e, terms = _exponentials(
             row, logits, near, full, inside, like, shift, reference, exps, memory, options
         )
-        sums = _added(sums, e, terms, options)
+        sums = _added(sums, e, terms, grouped, options)
     return sums, ahead
