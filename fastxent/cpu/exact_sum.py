@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from ..simd import WIDTH, broadcast, folded, vectors_of, where, widen
 from .compile import formula
+from .options import is_largest_taken_away
 
 _BIAS = 2.0
 
@@ -26,7 +27,7 @@ class Sum(NamedTuple):
 @formula
 def may_be_grouped(target, label_smoothing, entropy):
     """True if exponentials may, which are those of all classes but the target if there is one."""
-    return True if target is not None and label_smoothing is None and entropy is None else None
+    return None if target is None or is_largest_taken_away(label_smoothing, entropy) else True
 
 
 @formula

@@ -30,7 +30,6 @@ from .columns import columns_at, read_all, write_all
 from .compile import formula, inline, kernel
 from .derivatives import factors_for
 from .exact_sum import add, empty_sum, value_of
-from .loss_row import flatten_mean_of_no_weight
 from .options import in_addresses, transformed
 from .outcome import outcome_of
 from .row_lanes import RowOutputs, row_lanes, set_row_lanes
@@ -41,7 +40,7 @@ from .tally import empty_tally, in_float64, reference_for, tallied
 from .targets import survey
 from .tile import Tile, TileSums, derivatives_of, derivatives_of_targets, exponentials, weight_of_target
 from .tile_blocks import finish_blocks, in_memory, memory_for, sum_blocks
-from .total import mean_of
+from .total import flatten_mean_of_no_weight, mean_of
 
 MAX_CLASSES = 112
 """Up to here a lane a row is the quicker way even for classes side by side; in float64 to some 100."""

@@ -4,13 +4,13 @@ import math
 from typing import Any, NamedTuple
 
 from ..simd import advance, broadcast, get, reduce_max, where, widen
-from .compile import formula, or_none
+from .compile import formula
 from .finish import Derivatives, Unfinished
+from .options import is_largest_taken_away
 from .row import Row, transformed_scalar
-from .shape import n_rows_of
 from .shift import Shift, shifted_exp
 from .slots import Summed, outcome_in, summed_in
-from .strided import exps_row, packed_rows, row_at, set_to_zero, streams_of, to_read, to_write
+from .strided import exps_row, packed_rows, row_at, streams_of, to_read, to_write
 from .targets import weight_of
 
 
@@ -78,7 +78,7 @@ def summed(row, sums, s, targets, options):
     above = where(row.z_y == row.z_y, above, float(row.n_classes))
     offset, exponent = sums.shift
     e_top = 0.0  # which nobody asks for
-    if options.label_smoothing is not None or options.entropy is not None:
+    if is_largest_taken_away(options.label_smoothing, options.entropy):
         e_top = widen(reduce_max(shifted_exp(broadcast(sums.top, row.logits), sums.shift)))
     return Summed(
         s, sums.others, row.u_y, w_y, sums.top, e_top, offset, exponent, mass, mass_gap, entropy_gap, above
@@ -108,18 +108,3 @@ def unfinished_in(slots, slot, places, y, targets, memory, scale, options):
         outcome_in(slots, slot),
         summed.sample_weight * scale,
     )
-
-
-@or_none
-def _set_rows_to_zero(array, scale):
-    if scale == 0.0:
-        for i in range(n_rows_of(array)):
-            set_to_zero(row_at(array, i, None, 0))
-
-
-@formula
-def flatten_mean_of_no_weight(grad, options, scale):
-    """A mean over classes that all weigh 0 is flat, also where rows hold NaN, of which 0 times is NaN."""
-    if options.weight is not None:
-        _set_rows_to_zero(grad, scale)
-        _set_rows_to_zero(options.hess, scale)

@@ -9,7 +9,6 @@ from .loss_row import (
     Arrays,
     derivatives_at,
     exps_at,
-    flatten_mean_of_no_weight,
     logit_of_target,
     packed_in,
     places_at,
@@ -24,7 +23,7 @@ from .shape import n_classes_of, n_rows_of, rows_of_chunk
 from .slots import empty_slots, put_nothing, put_summed, rows_at_once, slots_in_memory, solve
 from .strided import address, set_to_zero, written
 from .targets import sample_weight_of, survey, target_of
-from .total import mean_of
+from .total import flatten_mean_of_no_weight, mean_of
 
 
 @formula

@@ -11,7 +11,6 @@ from .loss_row import (
     Arrays,
     derivatives_at,
     exps_at,
-    flatten_mean_of_no_weight,
     logit_of_target,
     places_at,
     row_to_sum,
@@ -25,7 +24,7 @@ from .shape import n_classes_of, n_rows_of
 from .slots import Slots, empty_slots, put_nothing, put_summed, slots_in_memory, solve
 from .strided import address, row_at, set_to_zero
 from .targets import sample_weight_of, survey, target_of
-from .total import mean_of
+from .total import flatten_mean_of_no_weight, mean_of
 
 _NOT_PACKED = Arrays(None, None, None, None, None)
 

@@ -63,6 +63,12 @@ def in_addresses(options):
 
 
 @formula
+def is_largest_taken_away(label_smoothing, entropy):
+    """Whether the log-sum of all classes but the largest is of use."""
+    return label_smoothing is not None or entropy is not None
+
+
+@formula
 def transformed(z, logit_scale, softcap):
     """u = softcap·tanh(logit_scale·z/softcap); of a vector or one float64. A masked class stays masked."""
     u = z if logit_scale is None else z * logit_scale

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from ..simd import full_like, maximum, power, where
 from .compile import formula
 from .likelihood import likelihood
-from .options import zero_times_infinity_is_zero
+from .options import is_largest_taken_away, zero_times_infinity_is_zero
 from .shift import shifted_exp
 
 
@@ -65,7 +65,7 @@ def outcome_of(targets, n_classes, others, u_y, w_y, top, e_top, shift, tally, o
     row = likelihood(others, u_y, shift)
     q = others * row.scale
     log_top = full_like(q, 0.0)  # which nobody asks for
-    if options.label_smoothing is not None or options.entropy is not None:
+    if is_largest_taken_away(options.label_smoothing, options.entropy):
         log_top = likelihood(rest, top, shift).loss
     entropy = log_top + tally.entropy_gap * row.scale
     if targets is None:  # of no classes, sums are 0 though what is to be summed would be NaN

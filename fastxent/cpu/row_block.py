@@ -213,7 +213,7 @@ def sum_block(row, logits, upcoming, start, shift, reference, exps, memory, befo
     sums, ahead = BlockSums(empty_sum(z, grouped), empty_tally(z)), broadcast(-math.inf, like)
     step = step_after(start, row)
     full = full_vectors_end(like, start, stop)
-    unsummed = broadcast(0.0, like)
+    unsummed = broadcast(0.0, like)  # of the vector before, for which nothing need wait
     for j in range(start, full, lanes_of(like)):
         finish_inner(before, inner, j, options)
         _ask_ahead(row, j, like)

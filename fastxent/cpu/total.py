@@ -1,7 +1,9 @@
-"""The sum of the row losses, in one order whatever the number of threads."""
+"""From row losses to what is made of all: their sum, in one order whatever the number of threads."""
 
 from ..simd import broadcast, first_lanes, lanes_of, load, load_masked, pointer, reduce_sum, where
-from .compile import formula, inline
+from .compile import formula, inline, or_none
+from .shape import n_rows_of
+from .strided import row_at, set_to_zero
 from .vectors import full_vectors_end
 
 
@@ -21,3 +23,18 @@ def sum_of(values):
 def mean_of(values, divisor):
     """Their sum over the divisor; 0 where that is 0."""
     return where(divisor > 0.0, sum_of(values) / divisor, 0.0)
+
+
+@or_none
+def _set_rows_to_zero(array, scale):
+    if scale == 0.0:
+        for i in range(n_rows_of(array)):
+            set_to_zero(row_at(array, i, None, 0))
+
+
+@formula
+def flatten_mean_of_no_weight(grad, options, scale):
+    """A mean over classes that all weigh 0 is flat, also where rows hold NaN, of which 0 times is NaN."""
+    if options.weight is not None:
+        _set_rows_to_zero(grad, scale)
+        _set_rows_to_zero(options.hess, scale)
