@@ -11,12 +11,10 @@ from .compile import formula, inline
 from .row import Memory, memory_for, plus_block, sums_of_block
 from .row_block import (
     Copies,
+    block_after,
+    block_at,
     copies_in_memory,
     copies_of_thread,
-    first_stretch,
-    max_found,
-    max_of,
-    stretch_after,
 )
 from .shape import block_length, n_classes_of, number_of_blocks, rows_of_chunk
 from .shift import Shift
@@ -84,15 +82,12 @@ def sum_part(thread, n_threads, row, exps, memory, sums, options):
     """Sums each block of a part; other than that as `sum_exp`."""
     z, n_classes = row.logits, row.n_classes
     first, last = part_of_thread(thread, n_threads, z, n_classes)
-    logits, block_max = (
-        first_stretch(memory.copies, z, first, n_classes, options),
-        max_of(z, first, n_classes),
-    )
+    logits, block_max = block_at(memory.copies, z, first, last, options)
     for start in range(first, last, block_length(z)):
-        upcoming = stretch_after(memory.copies, start, row)
-        block, ahead = sums_of_block(row, logits, upcoming, start, block_max, exps, memory, None, options)
+        block, ahead = sums_of_block(row, logits, start, block_max, exps, memory, None, options)
         _put_sums(sums, start, z, block)
-        logits, block_max = upcoming, max_found(z, start + block_length(z), n_classes, ahead)
+        following = min(start + block_length(z), last)
+        logits, block_max = block_after(memory.copies, z, following, last, ahead, options)
 
 
 @inline

@@ -24,12 +24,10 @@ from .finish import finish_edges, finish_target, place_of_shift
 from .options import transformed
 from .row_block import (
     Copies,
+    block_after,
+    block_at,
     copies_for,
     copies_in_memory,
-    first_stretch,
-    max_found,
-    max_of,
-    stretch_after,
     sum_block,
 )
 from .shape import block_length, end_of_block, n_classes_of, number_of_blocks
@@ -127,7 +125,7 @@ def _no_sums(row, block_max, options):
 
 
 @formula
-def sums_of_block(row, logits, upcoming, start, block_max, exps, memory, before, options):
+def sums_of_block(row, logits, start, block_max, exps, memory, before, options):
     """Those of the block at `start`, whose largest logit is known; and the next's largest, lane by lane."""
     z = row.logits
     _, shift, top, nothing = _no_sums(row, block_max, options)
@@ -135,7 +133,7 @@ def sums_of_block(row, logits, upcoming, start, block_max, exps, memory, before,
     put(memory.shifts, place_of_shift(start, z), shift.offset)
     put(memory.shifts, place_of_shift(start, z) + 1, shift.exponent)
     sums, ahead = sum_block(
-        row, logits, upcoming, start, shift, reference_for(top, z), exps, memory, before, inner, options
+        row, logits, start, shift, reference_for(top, z), exps, memory, before, inner, options
     )
     grouped = may_be_grouped(row.target, options.label_smoothing, options.entropy)
     tally = plus_lanes(nothing, sums.tally, options.label_smoothing, options.entropy, options.rank)
@@ -150,12 +148,11 @@ def sum_exp(row, exps, memory, before, options):
     in the memory; as is every transformed logit if there is memory for them.
     """
     z, n_classes = row.logits, row.n_classes
-    logits, block_max = first_stretch(memory.copies, z, 0, n_classes, options), max_of(z, 0, n_classes)
+    logits, block_max = block_at(memory.copies, z, 0, n_classes, options)
     sums = _no_sums(row, block_max, options)
     for start in range(0, n_classes, block_length(z)):
-        upcoming = stretch_after(memory.copies, start, row)
-        block, ahead = sums_of_block(row, logits, upcoming, start, block_max, exps, memory, before, options)
-        sums, logits = plus_block(sums, block, row, start, options), upcoming
-        block_max = max_found(z, start + block_length(z), n_classes, ahead)
+        block, ahead = sums_of_block(row, logits, start, block_max, exps, memory, before, options)
+        sums, following = plus_block(sums, block, row, start, options), start + block_length(z)
+        logits, block_max = block_after(memory.copies, z, following, n_classes, ahead, options)
     finish_target(before, options)
     return sums

@@ -1,8 +1,8 @@
 """A block of one row: its exponentials and their sums, and the largest logit of the block after it.
 
 Classes are taken a wide vector at a time. Logits of fewer bits than they are computed in are converted, and
-those that options transform are transformed, once, when their block is the next: the copy is read when it
-is their turn, and what depends on it need not wait.
+those that options transform are transformed, a block at a time into a copy: each of two short loops has
+more at work at once than one long loop.
 """
 
 import math
@@ -45,7 +45,7 @@ class Copies(NamedTuple):
     """Working memory for logits of a block, or None."""
 
     near: Any  # less their offset
-    computed: Any  # those of this block and of the next as they are computed with, if that is not as given
+    computed: Any  # as they are computed with, if that is not as given
 
 
 class Stretch(NamedTuple):
@@ -72,15 +72,13 @@ def copies_for(logits, n_threads, options):
 def _memory_for_computed(logits, n_threads, logit_scale, softcap):
     if logit_scale is softcap is None and arithmetic_type(logits.dtype) == logits.dtype:
         return lambda logits, n_threads, logit_scale, softcap: None
-    return lambda logits, n_threads, logit_scale, softcap: empty_row(
-        n_threads * 2 * block_length(logits), logits
-    )
+    return lambda logits, n_threads, logit_scale, softcap: empty_row(n_threads * block_length(logits), logits)
 
 
 @formula
 def copies_of_thread(copies, thread, z):
     near, computed = skip(copies.near, thread * block_length(z)), copies.computed
-    return Copies(near, None if computed is None else skip(computed, thread * 2 * block_length(z)))
+    return Copies(near, None if computed is None else skip(computed, thread * block_length(z)))
 
 
 @formula
@@ -89,67 +87,49 @@ def copies_in_memory(copies):
     return Copies(address(copies.near), address(copies.computed))
 
 
-@inline
-def _compute(computed, z, start, stop, logit_scale, softcap):
-    like = wide(z)
-    for j in range(start, stop, lanes_of(like)):
-        later = load_logits(z, j, first_lanes(stop - j, like), like)
-        store(computed.start, j - computed.origin, transformed(later, logit_scale, softcap))
-
-
 @formula
-def first_stretch(copies, z, start, n_classes, options):
-    """The logits of the block at `start`, as they are computed with, if that is done for none before it."""
-    if copies.computed is None:
-        return Stretch(z, 0)
-    computed = Stretch(copies.computed, start - start % (2 * block_length(z)))
-    stop = end_of_block(start, n_classes, z)
-    _compute(computed, z, start, stop, options.logit_scale, options.softcap)
-    return computed
-
-
-@formula
-def step_after(start, row):
-    """From a logit of the block that starts there to one of the next, or of the last that are as many."""
-    block = block_length(row.logits)
-    return max(0, min(start + block, row.n_classes - block)) - start
-
-
-@formula
-def stretch_after(copies, start, row):
-    """Where the logits of the block after the one that starts there are, or go."""
-    if copies.computed is None:
-        return Stretch(row.logits, 0)
-    block = block_length(row.logits)
-    other_half = block - start % (2 * block)
-    return Stretch(copies.computed, start + step_after(start, row) - other_half)
+def _copy_vector(copy, i, given, logit_scale, softcap):
+    if copy is not None:
+        store(copy, i, transformed(given, logit_scale, softcap))
 
 
 @inline
-def _compute_later(upcoming, j, step, later, logit_scale, softcap):
-    """Puts the logits a step from class j where the next block's go, if there is one."""
-    if step > 0:
-        store(upcoming.start, j + step - upcoming.origin, transformed(later, logit_scale, softcap))
-
-
-@inline
-def max_of(z, start, n_classes):
-    """The largest logit of the block at `start`."""
+def _largest(copy, z, start, n_classes, logit_scale, softcap):
+    """The largest logit of the block at `start`, as given; into the copy, if any, go all as computed with."""
     like, stop = wide(z), end_of_block(start, n_classes, z)
     top, full = broadcast(-math.inf, like), full_vectors_end(like, start, stop)
     for j in range(start, full, lanes_of(like)):
-        top = maximum(load(z, j, like), top)
+        given = load(z, j, like)
+        top = maximum(given, top)
+        _copy_vector(copy, j - start, given, logit_scale, softcap)
     if full < stop:
-        top = maximum(load_logits(z, full, first_lanes(stop - full, like), like), top)
+        given = load_logits(z, full, first_lanes(stop - full, like), like)
+        top = maximum(given, top)
+        _copy_vector(copy, full - start, given, logit_scale, softcap)
     return float(reduce_max(top))
 
 
+@formula
+def block_at(copies, z, start, n_classes, options):
+    """Where the logits of the block at `start` are, as they are computed with, and the largest as given."""
+    top = _largest(copies.computed, z, start, n_classes, options.logit_scale, options.softcap)
+    return (Stretch(z, 0) if copies.computed is None else Stretch(copies.computed, start)), top
+
+
 @inline
-def max_found(z, start, n_classes, ahead):
-    """The same from what was found on the way, which holds more than a block that the row's end cuts off."""
+def _largest_found(z, start, n_classes, ahead):
+    """That of the block at `start`, from what was found on the way: more, if the row's end cuts it off."""
     if start + block_length(z) <= n_classes:
         return float(reduce_max(ahead))
-    return max_of(z, start, n_classes)
+    return _largest(None, z, start, n_classes, None, None)
+
+
+@formula
+def block_after(copies, z, start, n_classes, ahead, options):
+    """As `block_at`, for the block after one that was summed, on the way through which `ahead` was found."""
+    if copies.computed is None:
+        return Stretch(z, 0), _largest_found(z, start, n_classes, ahead)
+    return block_at(copies, z, start, n_classes, options)
 
 
 @inline
@@ -200,27 +180,36 @@ def _ask_ahead(row, j, like):
         prefetch(row.soft_targets, far, like)
 
 
-@inline
-def sum_block(row, logits, upcoming, start, shift, reference, exps, memory, before, inner, options):
-    """The lanes' sums over a block, and the largest logits of the next.
+@formula
+def _step_after(start, row):
+    """From a logit of the block that starts there to one of the next, or of the last that are as many."""
+    block = block_length(row.logits)
+    return max(0, min(start + block, row.n_classes - block)) - start
 
-    `logits` are this block's, `upcoming` where the next one's are, or are to be put. On the way the inner
-    vectors of the same block of the row before are finished.
+
+@formula
+def _max_ahead(row, j, step, ahead, computed):
+    """Copies of the logits are made a block at a time, and their largest found then."""
+    return ahead if computed is not None else maximum(load(row.logits, j + step, ahead), ahead)
+
+
+@inline
+def sum_block(row, logits, start, shift, reference, exps, memory, before, inner, options):
+    """The lanes' sums over a block, and the largest logits of the next if there are no copies of them.
+
+    On the way the inner vectors of the same block of the row before are finished.
     """
     z, like, stop = row.logits, wide(row.logits), end_of_block(start, row.n_classes, row.logits)
     near = _near(memory.copies.near, logits, start, stop, shift)
     grouped = may_be_grouped(row.target, options.label_smoothing, options.entropy)
     sums, ahead = BlockSums(empty_sum(z, grouped), empty_tally(z)), broadcast(-math.inf, like)
-    step = step_after(start, row)
+    step = _step_after(start, row)
     full = full_vectors_end(like, start, stop)
     unsummed = broadcast(0.0, like)  # of the vector before, for which nothing need wait
     for j in range(start, full, lanes_of(like)):
         finish_inner(before, inner, j, options)
         _ask_ahead(row, j, like)
-        later = load(z, j + step, like)
-        ahead = maximum(later, ahead)
-        if memory.copies.computed is not None:
-            _compute_later(upcoming, j, step, later, options.logit_scale, options.softcap)
+        ahead = _max_ahead(row, j, step, ahead, memory.copies.computed)
         e, terms = _exponentials(row, logits, near, j, None, like, shift, reference, exps, memory, options)
         sums = _added(sums, unsummed, terms, grouped, options)
         unsummed = e
