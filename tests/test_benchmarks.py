@@ -279,6 +279,7 @@ def test_errors_of_fastxent_are_those_of_rounding_and_of_naive_numpy_more(spread
 
 
 def test_the_gpu_benchmarks_say_why_they_measure_nothing(capsys):
+    pytest.importorskip("tqdm", reason="of the extra 'bench'")
     import compare_cuda
 
     if not on_gpu.why_not():
