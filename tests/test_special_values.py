@@ -115,3 +115,11 @@ def test_a_mean_over_classes_of_no_weight_has_no_slope_even_in_rows_of_nan(shape
     assert results["loss"] == 0.0
     assert not results["grad"].any()
     assert not results["hess_out"].any()
+
+
+@pytest.mark.parametrize("n_classes", [5, 138])
+def test_the_focal_loss_of_a_row_with_infinity_beside_its_target_is_infinite(n_classes):
+    logits = np.zeros((2, n_classes), np.float32)
+    logits[0, 1], logits[1, 0] = np.inf, -np.inf
+    losses = fastxent.cross_entropy(logits, [0, 0], focal_gamma=2.0, reduction="none")
+    assert np.array_equal(losses, [np.inf, np.inf])

@@ -46,7 +46,7 @@ def hard_term(loss, q, w_y, label_smoothing, focal_gamma):
     if label_smoothing is not None:
         share = share * (1.0 - label_smoothing)
     if focal_gamma is not None:
-        modulator = power(q, focal_gamma)
+        modulator = power(where(loss < math.inf, q, 1.0), focal_gamma)  # +inf elsewhere makes NaN of q
         p_y = where(loss < math.inf, 1.0 - q, 0.0)
         relative = where(p_y > 0.0, p_y * where(q > 0.0, loss / q, 1.0), 0.0)
         loss = modulator * loss
