@@ -1,10 +1,10 @@
 """One row, its classes across the lanes: the walk that every kernel for many classes is made of.
 
 A row is read from memory once. It is taken in blocks that stay in the first-level cache; while the
-exponentials of one block are computed, the maximum of the next is found in the same loop, so the shift
-of a block is known before its first exponential and none is ever computed twice. Nothing else of one block
-is needed for another. Exponentials are stored under the shift of their block; whoever finishes the row
-brings them to that of the row.
+exponentials of one block are computed, the maximum of the next is found in the same loop, or else when its
+logits are copied, so the shift of a block is known before its first exponential and none is ever computed
+twice. Nothing else of one block is needed for another. Exponentials are stored under the shift of their
+block; whoever finishes the row brings them to that of the row.
 """
 
 from typing import Any, NamedTuple
