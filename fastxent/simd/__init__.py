@@ -3,7 +3,7 @@
 from .addresses import advance, are_apart, pointer_as, row_offsets, row_pointer, skip
 from .allocation import empty_bytes, empty_float64, empty_row
 from .arithmetic import (
-    all_true,
+    all_at_most,
     bits,
     constant,
     fma,
@@ -61,7 +61,7 @@ __all__ = [
     "Mask",
     "Vector",
     "advance",
-    "all_true",
+    "all_at_most",
     "are_apart",
     "arithmetic_type",
     "below_overflow",

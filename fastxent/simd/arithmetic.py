@@ -83,19 +83,6 @@ def where(typing_context, condition, x, y):
 
 
 @intrinsic
-def all_true(typing_context, mask):
-    """Whether the mask is true in every lane."""
-    lanes = min(mask.lanes, 16)  # a register's: comparisons combine where they are made, without shuffles
-
-    def lower(context, builder, sig, args):
-        both = _fold(builder, args[0], lambda builder, a, b: builder.and_(a, b), lanes)
-        bits = builder.bitcast(both, ir.IntType(lanes))
-        return builder.icmp_unsigned("==", bits, bits.type(2**lanes - 1))
-
-    return signature(types.boolean, mask), lower
-
-
-@intrinsic
 def full_like(typing_context, x, scalar):
     """The scalar in every lane, as x has them."""
     return _elementwise(lambda builder, x, scalar: scalar, x, scalar)
@@ -226,6 +213,29 @@ def reduce_max(typing_context, x):
         return _fold(builder, args[0], _emit_maximum)
 
     return signature(x.dtype, x), lower
+
+
+@intrinsic
+def all_at_most(typing_context, x, bound):
+    """Whether no lane is more than the bound, for a vector without negative numbers; a NaN may be or not.
+
+    Such numbers are ordered as their bits are, and a register is compared once.
+    """
+    lanes = min(x.lanes, 16)
+
+    def lower(context, builder, sig, args):
+        integer = ir.IntType(_bits_of(x))
+
+        def larger(builder, a, b):
+            return builder.select(builder.icmp_signed(">", a, b), a, b)
+
+        top = _fold(builder, builder.bitcast(args[0], ir.VectorType(integer, x.lanes)), larger, lanes)
+        limit = as_type(context, builder, args[1], bound, Vector(x.dtype, lanes))
+        at_most = builder.icmp_signed("<=", top, builder.bitcast(limit, top.type))
+        bits = builder.bitcast(at_most, ir.IntType(lanes))
+        return builder.icmp_unsigned("==", bits, bits.type(2**lanes - 1))
+
+    return signature(types.boolean, x, bound), lower
 
 
 @intrinsic

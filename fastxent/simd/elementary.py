@@ -11,7 +11,7 @@ from typing import NamedTuple
 from numba.core import types
 
 from .arithmetic import (
-    all_true,
+    all_at_most,
     bits,
     constant,
     fma,
@@ -250,10 +250,9 @@ def _capped_by_either(x, cap):
     q = 1.0 / (cap * cap)
     c0, c1, c2, c3, c4, c5, c6 = _TANH_NEAR_0
     square = x * x
-    is_near = square <= up_to
     value = x * polynomial(square, (c0, c1 * q, c2 * q**2, c3 * q**3, c4 * q**4, c5 * q**5, c6 * q**6))
-    if not all_true(is_near):
-        value = where(is_near, value, _capped_by_tanh(x, cap))
+    if not all_at_most(square, up_to):
+        value = where(square <= up_to, value, _capped_by_tanh(x, cap))
     return value
 
 

@@ -208,19 +208,26 @@ def test_largest_lane_is_found_wherever_it_is():
 
 
 @njit
-def all_below(x, limit):
-    return simd.all_true(simd.load(simd.pointer(x, 0), 0) < limit)
+def none_above(x, bound):
+    wide = simd.wide(simd.pointer(x, 0))
+    return simd.all_at_most(simd.load(simd.pointer(x, 0), 0, wide), bound)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_all_true_wants_every_lane(dtype):
-    x = np.zeros(16, dtype)
-    n_lanes = 64 // x.itemsize
-    assert all_below(x, 1.0)
-    for lane in range(n_lanes):
-        x[:] = 0
-        x[lane] = 1
-        assert not all_below(x, 1.0)
+@pytest.mark.parametrize("bound", [0.0, 1e-30, 0.75, 1e30])
+def test_one_lane_above_the_bound_is_found_wherever_it_is(dtype, bound):
+    bound = float(dtype(bound))
+    x = np.full(64, bound, dtype)
+    assert none_above(x, bound)
+    for lane in range(simd.WIDTH * 64 // x.itemsize):
+        for above in (np.nextafter(dtype(bound), dtype(np.inf)), np.inf):
+            x[:] = 0
+            x[lane] = above
+            assert not none_above(x, bound)
+
+
+def test_nothing_is_at_most_a_negative_bound():
+    assert not none_above(np.zeros(64, np.float32), -1.0)
 
 
 @njit
