@@ -231,7 +231,7 @@ def test_autocast_computes_in_float32_and_leaves_float64(dtype):
 def test_tensors_of_other_devices_are_torchs_and_warned_of_once():
     from torch._subclasses.fake_tensor import FakeTensorMode
 
-    from fastxent.torch.functional import _warn_of_device
+    from fastxent.torch.covered import _warn_of_device
 
     _warn_of_device.cache_clear()
     with FakeTensorMode():

@@ -6,8 +6,9 @@ Functions and modules take what those of PyTorch take, and give what they give t
 does not cover goes to PyTorch's own function: tensors that are not on the CPU (with one warning), mixed
 dtypes, tensor subclasses, `torch.func` transforms, and bad input, so that errors are the ones you know.
 
-`functional.py` decides who computes, `solve.py` takes tensors to fastxent's public functions and back by way
-of `memory.py`, and `autograd.py` tells PyTorch of the gradient that these give along with the loss.
+`covered.py` decides who computes, `functional.py` asks for the loss, `solve.py` takes tensors to fastxent's
+public functions and back by way of `memory.py`, and `autograd.py` tells PyTorch of the gradient that these
+give along with the loss.
 """
 
 from .functional import binary_cross_entropy_with_logits, cross_entropy

@@ -1,27 +1,17 @@
-"""The functions: signature, documentation, and who computes, fastxent or PyTorch."""
+"""The functions: signature, documentation, and what is asked for."""
 
 from __future__ import annotations
 
-import warnings
-from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch._subclasses import FakeTensor
 from torch.nn import functional as F
-from torch.nn.parameter import Parameter
 
 from . import solve
 from .autograd import binary_cross_entropy_op, cross_entropy_op, with_known_gradient
-
-_CAST = frozenset((torch.float32, torch.float16, torch.bfloat16))  # by autocast, to float32
-_FLOATS = _CAST | {torch.float64}
-_INTEGERS = frozenset(
-    (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.uint16, torch.uint32, torch.uint64)
-)
-_REDUCTIONS = ("mean", "sum", "none")
-_TENSOR_TYPES = frozenset((Tensor, Parameter, FakeTensor))  # other subclasses have a will of their own
+from .covered import covers_binary_cross_entropy, covers_cross_entropy, loss_dtype
 
 
 def cross_entropy(
@@ -91,7 +81,7 @@ def cross_entropy(
             [ 0.1667,  0.1667, -0.3333]])
     """
     refuse_deprecated(size_average, reduce)
-    if not _covers_cross_entropy(input, target, weight, ignore_index, reduction, label_smoothing):
+    if not covers_cross_entropy(input, target, weight, ignore_index, reduction, label_smoothing):
         return F.cross_entropy(
             input,
             target,
@@ -100,7 +90,7 @@ def cross_entropy(
             reduction=reduction,
             label_smoothing=label_smoothing,
         )
-    dtype, smoothing = _loss_dtype(input), float(label_smoothing)
+    dtype, smoothing = loss_dtype(input), float(label_smoothing)
     asked = _asked(input, target, inplace)
     if _is_traced(input):
         loss: Tensor = cross_entropy_op(
@@ -163,11 +153,11 @@ def binary_cross_entropy_with_logits(
     tensor([-0.0596,  0.1345])
     """
     refuse_deprecated(size_average, reduce)
-    if not _covers_binary_cross_entropy(input, target, weight, pos_weight, reduction):
+    if not covers_binary_cross_entropy(input, target, weight, pos_weight, reduction):
         return F.binary_cross_entropy_with_logits(
             input, target, weight, reduction=reduction, pos_weight=pos_weight
         )
-    dtype, asked = _loss_dtype(input), _asked(input, target, inplace)
+    dtype, asked = loss_dtype(input), _asked(input, target, inplace)
     if _is_traced(input):
         loss: Tensor = binary_cross_entropy_op(
             input, target, weight, reduction, pos_weight, dtype, asked.grad
@@ -189,70 +179,6 @@ def refuse_deprecated(size_average: Any, reduce: Any) -> None:
         )
 
 
-def _covers_cross_entropy(
-    input: Any, target: Any, weight: Any, ignore_index: Any, reduction: Any, label_smoothing: Any
-) -> bool:
-    if not (_is_logits(input) and reduction in _REDUCTIONS and 0 <= label_smoothing <= 1):
-        return False
-    shape = input.shape
-    n_classes = shape[0] if len(shape) == 1 else shape[1]
-    if weight is not None and not (_is_constant_beside(weight, input) and weight.shape == (n_classes,)):
-        return False
-    if not _is_on_cpu(target):
-        return False
-    if target.dtype in _INTEGERS:
-        shape_of_rows = shape[:-1] if len(shape) <= 2 else shape[:1] + shape[2:]
-        return type(ignore_index) is int and target.shape == shape_of_rows
-    return _has_dtype_beside(target, input) and target.shape == shape and ignore_index < 0
-
-
-def _covers_binary_cross_entropy(
-    input: Any, target: Any, weight: Any, pos_weight: Any, reduction: Any
-) -> bool:
-    return (
-        _is_logits(input)
-        and _is_constant_beside(target, input)
-        and target.shape == input.shape
-        and reduction in _REDUCTIONS
-        and all(
-            w is None or (_is_constant_beside(w, input) and _broadcasts(w, input))
-            for w in (weight, pos_weight)
-        )
-    )
-
-
-def _is_logits(input: Any) -> bool:
-    if _is_on_cpu(input):
-        return input.dtype in _FLOATS and input.dim() > 0 and input.numel() > 0 and not _is_transformed()
-    if isinstance(input, Tensor) and input.device.type not in ("cpu", "meta"):
-        _warn_of_device(input.device.type)
-    return False
-
-
-def _is_on_cpu(tensor: Any) -> bool:
-    return type(tensor) in _TENSOR_TYPES and tensor.is_cpu and tensor.layout is torch.strided
-
-
-def _is_constant_beside(tensor: Any, input: Tensor) -> bool:
-    return _is_on_cpu(tensor) and not tensor.requires_grad and _has_dtype_beside(tensor, input)
-
-
-def _has_dtype_beside(tensor: Tensor, input: Tensor) -> bool:
-    """Whether PyTorch would compute with both in one dtype, without promoting the loss to another."""
-    if tensor.dtype is input.dtype:
-        return True
-    return tensor.dtype in _CAST and input.dtype in _CAST and torch.is_autocast_enabled("cpu")
-
-
-def _loss_dtype(input: Tensor) -> torch.dtype:
-    return torch.float32 if input.dtype in _CAST and torch.is_autocast_enabled("cpu") else input.dtype
-
-
-def _broadcasts(tensor: Tensor, input: Tensor) -> bool:
-    sizes = zip(reversed(tensor.shape), reversed(input.shape), strict=False)
-    return tensor.dim() <= input.dim() and all(size in (1, n) for size, n in sizes)
-
-
 def _asked(input: Tensor, target: Tensor, inplace: bool) -> solve.Asked:
     if not torch.is_grad_enabled():
         return solve.Asked(False, False, False)
@@ -263,17 +189,4 @@ def _is_traced(input: Tensor) -> bool:
     """Whether someone watches the operators that are called."""
     return (
         torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() > 0 or type(input) is FakeTensor
-    )
-
-
-def _is_transformed() -> bool:
-    """Whether by `torch.func`, which may want any derivative."""
-    return torch._C._are_functorch_transforms_active()
-
-
-@cache
-def _warn_of_device(device: str) -> None:
-    warnings.warn(
-        f"fastxent.torch has no path for {device} tensors yet: torch.nn.functional computes their loss",
-        stacklevel=5,
     )
