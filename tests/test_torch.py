@@ -236,7 +236,7 @@ def test_tensors_of_other_devices_are_torchs_and_warned_of_once():
     _warn_of_device.cache_clear()
     with FakeTensorMode():
         logits, y = torch.randn(6, 7, device="cuda"), torch.zeros(6, dtype=torch.int64, device="cuda")
-        with pytest.warns(UserWarning, match="no path for cuda tensors") as caught:
+        with pytest.warns(UserWarning, match="no path for these cuda tensors") as caught:
             losses = [function(logits, y) for function in (ours.cross_entropy, ours.CrossEntropyLoss())]
     assert [loss.device.type for loss in losses] == ["cuda", "cuda"]
     assert [warning.filename for warning in caught] == [__file__]

@@ -73,6 +73,7 @@ __all__ = [
     "empty",
     "encoded",
     "exp",
+    "gpu_in_use",
     "interface",
     "is_available",
     "kernel",
@@ -94,6 +95,11 @@ __all__ = [
 
 def is_available() -> bool:
     return bool(numba_cuda.is_available())
+
+
+def gpu_in_use() -> int:
+    """The number of that where this thread launches kernels."""
+    return 0 if IS_SIMULATED else int(numba_cuda.current_context().device.id)
 
 
 def interface(array: Any) -> dict[str, Any]:

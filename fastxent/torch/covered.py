@@ -11,6 +11,8 @@ from torch import Tensor
 from torch._subclasses import FakeTensor
 from torch.nn.parameter import Parameter
 
+from .gpu import is_on_gpu_in_use
+
 _CAST = frozenset((torch.float32, torch.float16, torch.bfloat16))  # by autocast, to float32
 _FLOATS = _CAST | {torch.float64}
 _INTEGERS = frozenset(
@@ -23,15 +25,16 @@ _TENSOR_TYPES = frozenset((Tensor, Parameter, FakeTensor))  # other subclasses h
 def covers_cross_entropy(
     input: Any, target: Any, weight: Any, ignore_index: Any, reduction: Any, label_smoothing: Any
 ) -> bool:
-    if not (_is_logits(input) and reduction in _REDUCTIONS and 0 <= label_smoothing <= 1):
+    by_class = isinstance(target, Tensor) and target.dtype in _INTEGERS
+    if not (_is_logits(input, by_class) and reduction in _REDUCTIONS and 0 <= label_smoothing <= 1):
         return False
     shape = input.shape
     n_classes = shape[0] if len(shape) == 1 else shape[1]
     if weight is not None and not (_is_constant_beside(weight, input) and weight.shape == (n_classes,)):
         return False
-    if not _is_on_cpu(target):
+    if not _is_beside(target, input):
         return False
-    if target.dtype in _INTEGERS:
+    if by_class:
         shape_of_rows = shape[:-1] if len(shape) <= 2 else shape[:1] + shape[2:]
         return type(ignore_index) is int and target.shape == shape_of_rows
     return _has_dtype_beside(target, input) and target.shape == shape and ignore_index < 0
@@ -41,7 +44,7 @@ def covers_binary_cross_entropy(
     input: Any, target: Any, weight: Any, pos_weight: Any, reduction: Any
 ) -> bool:
     return (
-        _is_logits(input)
+        _is_logits(input, has_gpu_path=False)
         and _is_constant_beside(target, input)
         and target.shape == input.shape
         and reduction in _REDUCTIONS
@@ -52,31 +55,41 @@ def covers_binary_cross_entropy(
     )
 
 
-def _is_logits(input: Any) -> bool:
-    if _is_on_cpu(input):
+def _is_logits(input: Any, has_gpu_path: bool) -> bool:
+    if _is_plain(input) and (
+        input.is_cpu or (has_gpu_path and not is_traced(input) and is_on_gpu_in_use(input))
+    ):
         return input.dtype in _FLOATS and input.dim() > 0 and input.numel() > 0 and not _is_transformed()
     if isinstance(input, Tensor) and input.device.type not in ("cpu", "meta"):
         _warn_of_device(input.device.type)
     return False
 
 
-def _is_on_cpu(tensor: Any) -> bool:
-    return type(tensor) in _TENSOR_TYPES and tensor.is_cpu and tensor.layout is torch.strided
+def _is_plain(tensor: Any) -> bool:
+    return type(tensor) in _TENSOR_TYPES and tensor.layout is torch.strided
+
+
+def _is_beside(tensor: Any, input: Tensor) -> bool:
+    return _is_plain(tensor) and (tensor.is_cpu if input.is_cpu else tensor.device == input.device)
 
 
 def _is_constant_beside(tensor: Any, input: Tensor) -> bool:
-    return _is_on_cpu(tensor) and not tensor.requires_grad and _has_dtype_beside(tensor, input)
+    return _is_beside(tensor, input) and not tensor.requires_grad and _has_dtype_beside(tensor, input)
 
 
 def _has_dtype_beside(tensor: Tensor, input: Tensor) -> bool:
     """Whether PyTorch would compute with both in one dtype, without promoting the loss to another."""
     if tensor.dtype is input.dtype:
         return True
-    return tensor.dtype in _CAST and input.dtype in _CAST and torch.is_autocast_enabled("cpu")
+    return tensor.dtype in _CAST and _is_cast(input)
 
 
 def loss_dtype(input: Tensor) -> torch.dtype:
-    return torch.float32 if input.dtype in _CAST and torch.is_autocast_enabled("cpu") else input.dtype
+    return torch.float32 if _is_cast(input) else input.dtype
+
+
+def _is_cast(input: Tensor) -> bool:
+    return input.dtype in _CAST and torch.is_autocast_enabled("cpu" if input.is_cpu else "cuda")
 
 
 def _broadcasts(tensor: Tensor, input: Tensor) -> bool:
@@ -89,9 +102,18 @@ def _is_transformed() -> bool:
     return torch._C._are_functorch_transforms_active()
 
 
+def is_traced(input: Tensor) -> bool:
+    """Whether someone watches the operators that are called."""
+    return (
+        torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() > 0 or type(input) is FakeTensor
+    )
+
+
 @cache
 def _warn_of_device(device: str) -> None:
+    of_gpu = "; on a GPU there is one where fastxent.cuda.is_available(), for class indices, uncompiled"
     warnings.warn(
-        f"fastxent.torch has no path for {device} tensors yet: torch.nn.functional computes their loss",
+        f"fastxent.torch has no path for these {device} tensors: torch.nn.functional computes their loss"
+        + (of_gpu if device == "cuda" else ""),
         stacklevel=5,
     )

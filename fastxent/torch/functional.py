@@ -6,12 +6,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._subclasses import FakeTensor
 from torch.nn import functional as F
 
-from . import solve
+from . import gpu, solve
 from .autograd import binary_cross_entropy_op, cross_entropy_op, with_known_gradient
-from .covered import covers_binary_cross_entropy, covers_cross_entropy, loss_dtype
+from .covered import covers_binary_cross_entropy, covers_cross_entropy, is_traced, loss_dtype
 
 
 def cross_entropy(
@@ -33,7 +32,8 @@ def cross_entropy(
     Parameters
     ----------
     input
-        Logits: float32, float64, float16 or bfloat16 of shape (C), (N, C) or (N, C, d1, ..., dK).
+        Logits: float32, float64, float16 or bfloat16 of shape (C), (N, C) or (N, C, d1, ..., dK); on the CPU,
+        or with class indices on the GPU that Numba uses, where a loss that is one number is waited for.
     target
         Class indices of shape (), (N) or (N, d1, ..., dK), of any integer dtype; or class probabilities of
         the shape and dtype of `input`, which can be differentiated by too.
@@ -92,13 +92,14 @@ def cross_entropy(
         )
     dtype, smoothing = loss_dtype(input), float(label_smoothing)
     asked = _asked(input, target, inplace)
-    if _is_traced(input):
+    if is_traced(input):
         loss: Tensor = cross_entropy_op(
             input, target, weight, reduction, ignore_index, smoothing, dtype, asked.grad, asked.target_grad
         )[0]
         return loss
+    solver = solve.cross_entropy if input.is_cpu else gpu.cross_entropy
     return with_known_gradient(
-        lambda: solve.cross_entropy(input, target, asked, dtype, weight, reduction, ignore_index, smoothing),
+        lambda: solver(input, target, asked, dtype, weight, reduction, ignore_index, smoothing),
         asked,
         input,
         target,
@@ -158,7 +159,7 @@ def binary_cross_entropy_with_logits(
             input, target, weight, reduction=reduction, pos_weight=pos_weight
         )
     dtype, asked = loss_dtype(input), _asked(input, target, inplace)
-    if _is_traced(input):
+    if is_traced(input):
         loss: Tensor = binary_cross_entropy_op(
             input, target, weight, reduction, pos_weight, dtype, asked.grad
         )[0]
@@ -183,10 +184,3 @@ def _asked(input: Tensor, target: Tensor, inplace: bool) -> solve.Asked:
     if not torch.is_grad_enabled():
         return solve.Asked(False, False, False)
     return solve.Asked(input.requires_grad, target.requires_grad, inplace and input.requires_grad)
-
-
-def _is_traced(input: Tensor) -> bool:
-    """Whether someone watches the operators that are called."""
-    return (
-        torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() > 0 or type(input) is FakeTensor
-    )

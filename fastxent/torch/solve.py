@@ -58,9 +58,9 @@ def cross_entropy(
         loss, grad = _loss_and_grad(functions, input, target, asked, options)
     except ValueError:
         options = {"ignore_index": ignore_index, "label_smoothing": label_smoothing, "weight": weight}
-        return _as_torch_solves(F.cross_entropy, input, target, asked, reduction=reduction, **options)
+        return as_torch_solves(F.cross_entropy, input, target, asked, reduction=reduction, **options)
     if by_class and reduction == "mean" and loss == 0:
-        loss = _mean_that_may_be_of_nothing(target, weight, ignore_index)
+        loss = mean_that_may_be_of_nothing(target, weight, ignore_index)
     return _loss(loss, loss_dtype), grad, target_grad
 
 
@@ -80,7 +80,7 @@ def binary_cross_entropy(
         loss, grad = _loss_and_grad(functions, input, target, asked, {"reduction": reduction, **options})
     except ValueError:
         function = F.binary_cross_entropy_with_logits
-        return _as_torch_solves(function, input, target, asked, reduction=reduction, **weights)
+        return as_torch_solves(function, input, target, asked, reduction=reduction, **weights)
     return _loss(loss, loss_dtype), grad, None
 
 
@@ -109,7 +109,7 @@ def _loss_and_grad(
         return loss, grad if asked.grad else None
 
 
-def _as_torch_solves(
+def as_torch_solves(
     function: Callable[..., Tensor], input: Tensor, target: Tensor, asked: Asked, **options: Any
 ) -> Solved:
     """For values that fastxent refuses and PyTorch takes: negative weights, targets beyond 0 and 1."""
@@ -122,7 +122,7 @@ def _as_torch_solves(
     return loss.detach(), next(grads) if asked.grad else None, next(grads) if asked.target_grad else None
 
 
-def _mean_that_may_be_of_nothing(target: Tensor, weight: Tensor | None, ignore_index: int) -> float:
+def mean_that_may_be_of_nothing(target: Tensor, weight: Tensor | None, ignore_index: int) -> float:
     """A mean of 0.0 as PyTorch has it: NaN where it is 0/0."""
     y = target.long()
     kept = y[y != ignore_index]
