@@ -7,6 +7,9 @@ import numpy as np
 from fastxent import reference
 from tests.tolerances import OPTIONS_RELATIVE
 
+LANES, ROWS = 10, 148
+"""Numbers of classes that go by the one engine and the other."""
+
 
 class Mix(NamedTuple):
     options: dict[str, Any]

@@ -12,11 +12,11 @@ from hypothesis.extra import numpy as st_numpy
 from fastxent import cross_entropy_with_grad, entropy, kl_divergence, kl_divergence_with_grad, reference
 from tests.layouts import LAYOUTS
 from tests.measure import assert_same_bits
+from tests.mixes import LANES, ROWS
 from tests.numerical import numerical_grad, numerical_problem
 from tests.tolerances import NUMERICAL_GRAD_ABSOLUTE, OPTIONS_RELATIVE, eps
 
 INF, NAN = np.inf, np.nan
-LANES, ROWS = 10, 148  # numbers of classes that go by the one engine and the other
 
 
 def dtype_of(name):

@@ -11,95 +11,14 @@ import numba
 import numpy as np
 import pytest
 from numba import njit, prange
-from numba.core.errors import TypingError
 from numba.core.runtime import _nrt_python
 from numba.core.runtime.nrt import rtsys
 
 import fastxent
 from fastxent import _dispatch, _njit, cpu
+from tests.compiled import batch, in_place, loss_of, row_by_row, solve_compiled, with_weight, with_z_loss
 from tests.mixes import ALL_WITH_HESSIAN, problem, solve
 from tests.processes import LIBRARIES
-
-
-@njit
-def loss_of(logits, targets):
-    return fastxent.cross_entropy(logits, targets)
-
-
-@njit
-def in_place(logits, targets):
-    return fastxent.cross_entropy_with_grad(logits, targets, grad_out=logits)
-
-
-@njit(fastmath=True, error_model="numpy")
-def row_by_row(logits, targets, losses):
-    for i in range(len(targets)):
-        losses[i], _ = fastxent.cross_entropy_with_grad(
-            logits[i], targets[i], reduction="none", grad_out=logits[i]
-        )
-
-
-@njit
-def with_z_loss(logits, targets, z_loss):
-    return fastxent.cross_entropy_with_grad(logits, targets, z_loss=z_loss, reduction="sum")
-
-
-@njit
-def with_weight(logits, targets, weight):
-    return fastxent.cross_entropy_with_grad(logits, targets, weight=weight)
-
-
-@njit(fastmath=True)
-def with_options(
-    logits, targets, weight, sample_weight, smoothing, z_loss, scale, loss, lse, rank, entropy, grad, hess
-):
-    return fastxent.cross_entropy_with_grad(
-        logits,
-        targets,
-        weight=weight,
-        sample_weight=sample_weight,
-        label_smoothing=smoothing,
-        z_loss=z_loss,
-        logit_scale=scale,
-        reduction="none",
-        loss_out=loss,
-        lse_out=lse,
-        rank_out=rank,
-        entropy_out=entropy,
-        grad_out=grad,
-        hess_out=hess,
-    )
-
-
-def batch(n_rows, n_classes, dtype=np.float32):
-    rng = np.random.default_rng(0)
-    targets = rng.integers(0, n_classes, n_rows)
-    targets[2::5] = -100
-    return rng.normal(0, 3, (n_rows, n_classes)).astype(dtype), targets
-
-
-def solve_compiled(mix, logits, targets, options):
-    """As `tests.mixes.solve` does from Python."""
-    n = len(targets)
-    loss, lse, entropy = (np.full(n, np.nan, logits.dtype) for _ in range(3))
-    rank, grad, hess = np.full(n, -1), np.empty_like(logits), np.empty_like(logits)
-    numbers = [options[name] for name in ("label_smoothing", "z_loss", "logit_scale")]
-    result = with_options(
-        logits,
-        targets,
-        options["weight"],
-        options["sample_weight"],
-        *numbers,
-        loss,
-        lse,
-        rank,
-        entropy,
-        grad,
-        hess,
-    )
-    assert all(out is given for out, given in zip(result, (loss, grad), strict=True))
-    names = ["loss", "loss_out", "lse_out", "rank_out", "entropy_out", "grad", "hess_out"]
-    return dict(zip(names, (loss, loss, lse, rank, entropy, grad, hess), strict=True))
 
 
 @pytest.mark.parametrize("shape", [(33, 7), (9, 130), (40, 1000)], ids=str)
@@ -299,96 +218,6 @@ def test_a_function_is_loaded_from_the_cache_but_not_with_another_version(run_wi
         run = run_with_user(SCRIPT, *arguments)
         assert run.returncode == 0, run.stderr
         assert run.stdout.strip() == hits
-
-
-WRONG = {
-    "targets[1] is 7, expected a class from 0 to 6 or ignore_index (-100)": (IndexError, {"targets": 7}),
-    "label_smoothing must be from 0 to 1, got 1.5": (ValueError, {"label_smoothing": 1.5}),
-    "z_loss must be finite and at least 0, got nan": (ValueError, {"z_loss": np.nan}),
-    "logit_scale must be positive and finite, got 0.0": (ValueError, {"logit_scale": 0.0}),
-    "weight must be finite and at least 0, got -1.0 at flat index 3": (ValueError, {"weight": -1}),
-    "weight must have shape (7,), got (8,)": (ValueError, {"weight": np.ones(8)}),
-    "sample_weight must have shape (9,), got (8,)": (ValueError, {"sample_weight": np.ones(8)}),
-}
-
-
-@pytest.mark.parametrize("message", WRONG)
-def test_a_bad_value_is_named_before_anything_is_written(message):
-    error, wrong = WRONG[message]
-    logits, targets, options = problem(ALL_WITH_HESSIAN, 9, 7, masks=False)
-    for name, value in wrong.items():
-        if name == "targets":
-            targets[1] = value
-        elif name == "weight" and np.isscalar(value):
-            options["weight"][3] = value
-        else:
-            options[name] = value
-    outs = [np.full(9, 5.0) for _ in range(3)]
-    outs.insert(2, np.full(9, 5))
-    outs += [np.full_like(logits, 5) for _ in range(2)]
-    numbers = [options[name] for name in ("label_smoothing", "z_loss", "logit_scale")]
-    with pytest.raises(error) as caught:
-        with_options(logits, targets, options["weight"], options["sample_weight"], *numbers, *outs)
-    assert str(caught.value) == message
-    assert all((out == 5).all() for out in outs)
-
-
-def test_outputs_that_overlap_are_refused_but_for_the_gradient_on_the_logits():
-    logits, targets, options = problem(ALL_WITH_HESSIAN, 9, 7, masks=False)
-    rows = np.ones((4, 9))
-    rank, hess = np.ones(9, int), np.empty_like(logits)
-
-    def run(loss=rows[0], lse=rows[1], rank=rank, entropy=rows[2], grad=logits, hess=hess):
-        arguments = options["weight"], options["sample_weight"], 0.1, 0.1, 1.0
-        with_options(logits, targets, *arguments, loss, lse, rank, entropy, grad, hess)
-
-    run()
-    for name, wrong in (
-        ("loss_out", {"loss": options["sample_weight"]}),
-        ("lse_out", {"lse": rows[0]}),
-        ("rank_out", {"rank": targets}),
-        ("entropy_out", {"entropy": rows.ravel()[5:14]}),
-        ("hess_out", {"hess": logits}),
-        ("grad_out", {"grad": hess}),
-    ):
-        with pytest.raises(ValueError, match=f"{name} must not overlap"):
-            run(**wrong)
-
-
-def test_a_uint64_target_that_int64_cannot_hold_is_not_taken_for_minus_100():
-    @njit
-    def row(logits, target):
-        return fastxent.cross_entropy(logits, np.uint64(target))
-
-    logits = np.zeros(7)
-    assert row(logits, np.uint64(3)) == fastxent.cross_entropy(logits, 3)
-    with pytest.raises(IndexError, match="targets is 9223372036854775807"):
-        row(logits, np.uint64(2**64 - 100))
-
-
-NOT_COMPILED = {
-    "targets must be an array with 1 axes, each element an integer,": "cross_entropy(z, z)",
-    "logits must be a float32 or float64 array": "cross_entropy(y, y)",
-    "axis must be -1": "cross_entropy(z, y, axis=0)",
-    "weight must be an array": "cross_entropy(z, y, weight=1.0)",
-    "softcap must be a real number": 'cross_entropy(z, y, softcap="1")',
-    "z_loss must be given, or left out": "cross_entropy(z, y, z_loss=None)",
-    'reduction must be the constant "mean", "sum" or "none"': 'cross_entropy(z, y, reduction="all")',
-    "normalizer divides the mean": 'cross_entropy(z, y, reduction="sum", normalizer=2.0)',
-    "grad_out must be an array of float64 with 2 axes": "cross_entropy_with_grad(z, y, grad_out=y)",
-    "targets_grad_out must be left out": "cross_entropy_with_grad(z, y, targets_grad_out=z)",
-    "hess_out cannot be had with softcap": "cross_entropy_with_grad(z, y, hess_out=z, softcap=1.0)",
-    "too many positional arguments": "cross_entropy(z, y, -1)",
-    "unexpected keyword argument 'colour'": "cross_entropy(z, y, colour=1)",
-}
-
-
-@pytest.mark.parametrize("message", NOT_COMPILED)
-def test_what_is_not_supported_does_not_compile_and_says_why(message):
-    function = njit(eval(f"lambda z, y: fastxent.{NOT_COMPILED[message]}", {"fastxent": fastxent}))
-    with pytest.raises(TypingError) as caught:
-        function(np.zeros((3, 4)), np.zeros(3, int))
-    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["cross_entropy", "cross_entropy_with_grad"])

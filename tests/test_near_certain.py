@@ -1,0 +1,73 @@
+"""Rows that are near certain of a class keep their digits, whatever the options."""
+
+import numpy as np
+import pytest
+
+import fastxent
+from tests import truth
+from tests.mixes import LANES, MIXES, ROWS, problem, solve
+from tests.tolerances import NEAR_CERTAIN_RELATIVE, eps
+
+each_engine = pytest.mark.parametrize("n_classes", [LANES, ROWS], ids=["lanes", "rows"])
+
+
+@each_engine
+@pytest.mark.parametrize("gamma", [0.5, 2.0])
+def test_focal_loss_of_a_near_certain_row_keeps_its_digits(gamma, n_classes):
+    """p_y = 1 − 1e-10, where (1 − p_y)^gamma and lse − u_y have lost theirs to anyone who subtracts."""
+    assert_near_certain("focal and weight", n_classes, np.float64, {"focal_gamma": gamma})
+
+
+@each_engine
+def test_near_certain_rows_keep_their_digits_under_a_softcap_and_a_z_loss(n_classes):
+    assert_near_certain("softcap and z_loss", n_classes, np.float64, {"softcap": 200.0})
+
+
+def test_the_entropy_of_a_row_that_is_near_certain_of_a_wrong_class_keeps_its_digits():
+    mix, logits = MIXES["softcap and z_loss"], np.full((1, ROWS), np.log(1e-10 / ROWS), np.float32)
+    logits[0, 1] = 0
+    options = problem(mix, 1, ROWS)[2] | {"softcap": 200.0}
+    results = solve(fastxent, mix, logits, np.array([0]), options)
+    expected = truth.exact_row(logits[0], 0, options)["entropy_out"]
+    relative = NEAR_CERTAIN_RELATIVE[np.dtype(np.float32)]
+    assert results["entropy_out"][0] == pytest.approx(expected, rel=relative)
+
+
+def assert_near_certain(name, n_classes, dtype, changed):
+    """Relative to their own tiny size, against 60 digits."""
+    mix = MIXES[name]
+    _, _, options = problem(mix, 1, n_classes, dtype)
+    options |= changed
+    logits = np.full((1, n_classes), np.log(1e-10 / n_classes) / options.get("logit_scale", 1.0), dtype)
+    logits[0, 1] = 0
+    results = solve(fastxent, mix, logits, np.array([1]), {**options, "reduction": "sum"})
+    expected = truth.exact_row(logits[0], 1, options)
+    relative = NEAR_CERTAIN_RELATIVE[np.dtype(dtype)]
+    for output in {"loss", "loss_out", "lse_out", "grad", *mix.outputs} - {"rank_out"}:
+        np.testing.assert_allclose(np.squeeze(results[output]), expected[output], rtol=relative)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "n_classes"), [(np.float64, LANES), (np.float64, ROWS), (np.float32, ROWS)]
+)
+def test_near_certain_rows_of_soft_one_hot_targets_are_those_of_integers(n_classes, dtype):
+    """With all options there is too much to see digits; with none but these the loss is 1e-10."""
+    name = "soft" if dtype == np.float64 else "all soft"
+    off = {"label_smoothing": 0.0, "z_loss": 1e-300, "softcap": 1e6, "logit_scale": 1 - 1e-7}
+    options = {option: value for option, value in off.items() if name == "all soft"}
+    if options:
+        options |= {"weight": np.ones(n_classes), "sample_weight": np.ones(1)}
+    logits = np.full((1, n_classes), np.log(1e-10 / n_classes), dtype)
+    logits[0, 1] = 0
+    one_hot = np.zeros((1, n_classes), dtype)
+    one_hot[0, 1] = 1
+    results = solve(fastxent, MIXES[name], logits, one_hot, options)
+    expected = truth.exact_row(logits[0], 1, {})
+    relative = NEAR_CERTAIN_RELATIVE[np.dtype(np.float32)]  # of float64 too, where 1 is subtracted from a sum
+    for output in ("loss", "entropy_out", "lse_out"):
+        np.testing.assert_allclose(np.squeeze(results[output]), expected[output], rtol=relative)
+    np.testing.assert_allclose(results["targets_grad_out"][0, 1], expected["loss"], rtol=relative)
+    others = np.arange(n_classes) != 1
+    np.testing.assert_allclose(results["grad"][0, others], expected["grad"][others], rtol=relative)
+    # p_y − t_y is a difference of what was given, and of ones here.
+    np.testing.assert_allclose(results["grad"][0, 1], expected["grad"][1], atol=2 * eps(dtype))
