@@ -66,13 +66,12 @@ def plain_cross_entropy(
     logits: NDArray[Any], targets: NDArray[np.int64], ignore_index: int, grad: NDArray[Any] | None
 ) -> tuple[float, int]:
     """The mean of `cross_entropy` for a contiguous matrix without options; small batches feel every step."""
-    dtype = logits.dtype.num
     n_threads = 1 if logits.size < PARALLEL_FROM else _n_threads_for(logits)
     if logits.shape[1] <= cpu.MAX_CLASSES:
         kernel = cpu.cross_entropy_lanes
     else:
         kernel = cpu.cross_entropy_split if _is_split(n_threads, logits) else cpu.cross_entropy_rows
-    variant = (n_threads > 1, 2, dtype, True, True, None if grad is None else dtype, None)
+    variant = (n_threads > 1, logits.dtype.num, grad is None)  # shorter than any of `cross_entropy`
     arguments = n_threads, logits, targets, ignore_index, 0.0, cpu.PLAIN, None, None, grad
     entry = kernel.entries.get(variant)
     return kernel(variant, *arguments) if entry is None else entry(*arguments)
