@@ -41,7 +41,7 @@ def are_plain_arrays(logits: Any, targets: Any, axis: Any, ignore_index: Any, gr
             grad_out is None
             or (
                 (grad_out is logits or _is_plain_beside(grad_out, logits))
-                and _are_surely_apart(grad_out, targets)
+                and (grad_out.base is targets.base is None or not np.may_share_memory(grad_out, targets))
             )
         )
     )
@@ -53,12 +53,8 @@ def _is_plain_beside(out: Any, logits: NDArray[Any]) -> bool:
         and out.dtype is logits.dtype
         and out.shape == logits.shape
         and out.flags.carray
-        and _are_surely_apart(out, logits)
+        and (out.base is logits.base is None or not np.may_share_memory(out, logits))
     )
-
-
-def _are_surely_apart(array: NDArray[Any], other: NDArray[Any]) -> bool:
-    return array.base is other.base is None or not np.may_share_memory(array, other)
 
 
 def check_reduction(reduction: Any, normalizer: Any) -> float:

@@ -1,6 +1,6 @@
 """Every public function on the same problems under every threading layer and for other processors: the bits.
 
-python -m tests.same_bits            # all dtypes: a quarter of an hour, since each processor's code is compiled
+python -m tests.same_bits            # all dtypes: a quarter of an hour; each processor's code is compiled
 python -m tests.same_bits --quick    # float32 alone
 """
 
