@@ -166,6 +166,12 @@ def test_negative_weights_are_pytorchs(there):
         ours.cross_entropy(there(logits), there(y), there(torch.linspace(-1, 1, 7)))
 
 
+def test_rows_that_lie_on_three_axes_are_pytorchs(there):
+    logits = torch.zeros(3, 2, 4, 7).permute(1, 3, 0, 2)
+    with pytest.raises(AssertionError, match="PyTorch was asked"):
+        ours.cross_entropy(there(logits), there(torch.zeros(2, 3, 4, dtype=torch.int64)))
+
+
 def test_a_tensor_on_another_gpu_is_pytorchs(there, monkeypatch):
     logits, y = problem((5, 7))
     monkeypatch.setattr(package, "gpu_in_use", lambda: 17)
