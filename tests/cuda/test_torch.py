@@ -94,7 +94,7 @@ def assert_close(ours, truth, dtype=torch.float32):
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-@pytest.mark.parametrize("shape", [(5, 7), (2, 7, 3), (2, 7, 3, 4)], ids=str)
+@pytest.mark.parametrize("shape", [(7,), (5, 7), (2, 7, 3), (2, 7, 3, 4)], ids=str)
 def test_loss_and_gradient_are_pytorchs(there, name, shape):
     logits, y = problem(shape)
     true_loss, true_grad = true_results(logits, y, **OPTIONS[name])
@@ -119,6 +119,15 @@ def test_dtypes_are_kept(there, dtype):
     rows = ours.cross_entropy(there(logits), there(y), reduction="none")
     assert rows.dtype == dtype
     assert_close(rows, true_results(logits, y, reduction="none", upstream=torch.ones(5))[0], dtype)
+
+
+def test_autocast_on_the_gpu_gives_float32_and_on_the_processor_changes_nothing(there, monkeypatch):
+    logits, y = problem((5, 7), torch.float16)
+    for device, dtype in (("cuda", torch.float32), ("cpu", torch.float16)):
+        monkeypatch.setattr(torch, "is_autocast_enabled", lambda asked, device=device: asked == device)
+        loss = ours.cross_entropy(there(logits), there(y))
+        assert loss.dtype == dtype
+        assert_close(loss, true_results(logits, y)[0], dtype)
 
 
 def test_the_gradient_may_take_the_memory_of_the_logits(there):
