@@ -47,7 +47,7 @@ from .vectors import full_vectors_end
 
 @formula
 def plain_row(z, n_classes):
-    return Row(z, n_classes, None, math.nan, math.nan, None, None)
+    return Row(z, n_classes, None, math.nan, math.nan, None, None, None)
 
 
 @formula
@@ -67,7 +67,7 @@ def softmax_row(logits, out, before, memory):
     """The row, its probabilities to come, and the row before finished."""
     to = derivatives_to(out, logits)
     exps, row = exps_row(to.grad, memory.exps, to.streams.grad), plain_row(to_read(logits), logits.n_classes)
-    sums = sum_exp(row, exps, memory, before, PLAIN)
+    sums, _ = sum_exp(row, math.nan, exps, memory, before, PLAIN)
     return unfinished_softmax(row, exps, memory, to, sums.shift, sums.top, probability_scale(sums.others))
 
 
@@ -129,7 +129,8 @@ def logsumexp_of(sums, z):
 @formula
 def log_softmax_row(logits, lse, i, out, memory):
     z = to_read(logits)
-    row_lse = logsumexp_of(sum_exp(plain_row(z, logits.n_classes), None, memory, None, PLAIN), z)
+    sums, _ = sum_exp(plain_row(z, logits.n_classes), math.nan, None, memory, None, PLAIN)
+    row_lse = logsumexp_of(sums, z)
     put_or_none(lse, i, row_lse)
     if out is not None:
         subtract_from_classes(z, 0, logits.n_classes, row_lse, to_write(out))

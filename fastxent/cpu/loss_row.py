@@ -3,7 +3,7 @@
 import math
 from typing import Any, NamedTuple
 
-from ..simd import advance, broadcast, get, reduce_max, where, widen
+from ..simd import advance, broadcast, get, reduce_max, row_pointer, where, widen
 from .compile import formula
 from .finish import Derivatives, Unfinished
 from .options import is_largest_taken_away
@@ -59,14 +59,27 @@ def logit_of_target(place, y, targets):
     return math.nan if targets is None else get(advance(place.start, y * place.stride), 0)
 
 
+class Ahead(NamedTuple):
+    logits: Any
+    is_there: bool
+
+
 @formula
-def row_to_sum(places, y, z_y, targets, options):
+def row_ahead(logits, i, is_there):
+    """The classes of row i, if these lie side by side."""
+    is_strided = logits.strides[logits.ndim - 1] != logits.itemsize
+    return Ahead(row_pointer(logits, i), where(is_strided, False, is_there))
+
+
+@formula
+def row_to_sum(places, y, z_y, targets, ahead, options):
     z, soft_targets = to_read(places.logits), to_read(places.soft_targets)
     if targets is None:
         y, u_y = None, math.nan
     else:
         u_y = transformed_scalar(z_y, z, options.logit_scale, options.softcap)
-    return Row(z, places.logits.n_classes, y, z_y, u_y, soft_targets, options.weight)
+    logits_ahead = None if ahead is None else where(ahead.is_there, ahead.logits, z)
+    return Row(z, places.logits.n_classes, y, z_y, u_y, soft_targets, options.weight, logits_ahead)
 
 
 @formula
@@ -95,7 +108,7 @@ def unfinished_in(slots, slot, places, y, targets, memory, scale, options):
     n_classes = places.logits.n_classes * (summed.sample_weight != 0.0)
     y = None if targets is None else y
     soft_targets = to_write(places.soft_targets)  # packed already
-    row = Row(z, n_classes, y, math.nan, summed.u_y, soft_targets, options.weight)
+    row = Row(z, n_classes, y, math.nan, summed.u_y, soft_targets, options.weight, None)
     return Unfinished(
         row,
         exps_at(to, memory),

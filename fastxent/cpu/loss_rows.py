@@ -1,8 +1,10 @@
 """Cross-entropy over many classes: row by row, classes across the lanes."""
 
+import math
+
 from numba import prange
 
-from ..simd import empty_float64, fence, flush_subnormals, restore_subnormals
+from ..simd import empty_float64, fence, flush_subnormals, restore_subnormals, where
 from .compile import formula, inline, kernel
 from .finish import finish
 from .loss_row import (
@@ -12,6 +14,7 @@ from .loss_row import (
     logit_of_target,
     packed_in,
     places_at,
+    row_ahead,
     row_to_sum,
     summed,
     unfinished_in,
@@ -35,12 +38,18 @@ def _written(before, places):
 
 
 @inline
-def _step(is_row, is_kept, places, y, s, targets, before, places_before, slots, slot, memory, options):
-    """Sums a row if it is kept, and finishes the one that had its slot before."""
+def _step(
+    is_row, is_kept, places, y, s, targets, top, ahead, before, places_before, slots, slot, memory, options
+):
+    """Sums a row if it is kept, and finishes the one that had its slot before.
+
+    Gives the largest logit of the row ahead if it is known, and NaN if not; `top` is that of this row.
+    """
+    top_ahead = math.nan
     if is_kept:
         z_y, to = logit_of_target(places.logits, y, targets), derivatives_at(places)
-        row = row_to_sum(places, y, z_y, targets, options)
-        sums = sum_exp(row, exps_at(to, memory), memory, before, options)
+        row = row_to_sum(places, y, z_y, targets, ahead, options)
+        sums, top_ahead = sum_exp(row, top, exps_at(to, memory), memory, before, options)
         put_summed(slots, slot, summed(row, sums, s, targets, options))
     else:
         finish(before, options)
@@ -50,6 +59,7 @@ def _step(is_row, is_kept, places, y, s, targets, before, places_before, slots, 
             set_to_zero(places.hess)
             set_to_zero(places.targets_grad)
     _written(before, places_before)
+    return where(ahead.is_there, top_ahead, math.nan)
 
 
 @formula
@@ -78,7 +88,7 @@ def _loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, 
     y_of, s_of, z = address(targets), address(options.sample_weight), address(logits)
     to = RowOutputs(address(loss), address(lse), address(options.entropy), address(options.rank))
     stop = rows[1] + at_once if rows[0] < rows[1] else rows[0]  # with one more time, to finish the last
-    copies = copies_before = 0
+    copies, copies_before, tops = 0, 0, (math.nan, math.nan)
     for start in range(rows[0], stop, at_once):
         slots = slots_in_memory(scratch_slots)
         copies, copies_before = at_once - copies, copies
@@ -93,7 +103,24 @@ def _loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, 
             y, s = target_of(y_of, here), sample_weight_of(s_of, here)
             is_row = i < rows[1]
             is_kept = is_row & (y != ignore_index) & (s != 0.0)
-            _step(is_row, is_kept, places, y, s, y_of, before, places_before, slots, slot, memory, addresses)
+            ahead = row_ahead(logits, _clamped(i + 2, rows), i + 2 < rows[1])
+            top_ahead = _step(
+                is_row,
+                is_kept,
+                places,
+                y,
+                s,
+                y_of,
+                tops[0],
+                ahead,
+                before,
+                places_before,
+                slots,
+                slot,
+                memory,
+                addresses,
+            )
+            tops = tops[1], top_ahead
         solve(slots, start, rows[1], y_of, n_classes, to, addresses)
     restore_subnormals(control)
     _end_streams(grad)

@@ -37,7 +37,7 @@ def _places(logits, grad, options, i):
 
 @formula
 def _row(places, targets, i, z_y, options):
-    return row_to_sum(places, target_of(targets, i), z_y, address(targets), in_addresses(options))
+    return row_to_sum(places, target_of(targets, i), z_y, address(targets), None, in_addresses(options))
 
 
 @formula

@@ -3,10 +3,12 @@
 A row is read from memory once. It is taken in blocks that stay in the first-level cache; while the
 exponentials of one block are computed, the maximum of the next is found in the same loop, or else when its
 logits are copied, so the shift of a block is known before its first exponential and none is ever computed
-twice. Nothing else of one block is needed for another. Exponentials are stored under the shift of their
-block; whoever finishes the row brings them to that of the row.
+twice. Nothing else of one block is needed for another. Where a row has one block alone, in place of its
+next the maximum of a later row is found, two rows on, so that neither row waits for it. Exponentials are
+stored under the shift of their block; whoever finishes the row brings them to that of the row.
 """
 
+import math
 from typing import Any, NamedTuple
 
 from ..simd import (
@@ -25,9 +27,10 @@ from .options import transformed
 from .row_block import (
     Copies,
     block_after,
-    block_at,
     copies_for,
     copies_in_memory,
+    first_block,
+    largest_ahead,
     sum_block,
 )
 from .shape import block_length, end_of_block, n_classes_of, number_of_blocks
@@ -38,7 +41,7 @@ from .tally import Tally, plus_lanes, reference_for
 
 
 class Row(NamedTuple):
-    """What is read of one row; as addresses, of which the last two may be None."""
+    """What is read of one row; as addresses, of which the last three may be None."""
 
     logits: Any
     n_classes: int
@@ -47,6 +50,7 @@ class Row(NamedTuple):
     u_y: float  # transformed
     soft_targets: Any
     weight: Any
+    ahead: Any  # logits of a later row, to find their largest, if rows have one block
 
 
 class Memory(NamedTuple):
@@ -141,18 +145,21 @@ def sums_of_block(row, logits, start, block_max, exps, memory, before, options):
 
 
 @inline
-def sum_exp(row, exps, memory, before, options):
+def sum_exp(row, top, exps, memory, before, options):
     """The sums over one row, while the row before is finished, if it is not None.
 
     With `exps`, which may be the logits, every exponential is stored there, and the shift of each block
-    in the memory; as is every transformed logit if there is memory for them.
+    in the memory; as is every transformed logit if there is memory for them. `top` is the largest logit of
+    a row of one block, if it is known, and NaN if not; so is what comes with the sums, of the row ahead.
     """
-    z, n_classes = row.logits, row.n_classes
-    logits, block_max = block_at(memory.copies, z, 0, n_classes, options)
+    z, n_classes, top_ahead = row.logits, row.n_classes, math.nan
+    logits, block_max = first_block(memory.copies, z, n_classes, top, options)
     sums = _no_sums(row, block_max, options)
     for start in range(0, n_classes, block_length(z)):
         block, ahead = sums_of_block(row, logits, start, block_max, exps, memory, before, options)
         sums, following = plus_block(sums, block, row, start, options), start + block_length(z)
         logits, block_max = block_after(memory.copies, z, following, n_classes, ahead, options)
+        if n_classes <= block_length(z):
+            top_ahead = largest_ahead(memory.copies, row, ahead)
     finish_target(before, options)
-    return sums
+    return sums, top_ahead

@@ -124,6 +124,34 @@ def _largest_found(z, start, n_classes, ahead):
     return _largest(None, z, start, n_classes, None, None)
 
 
+@inline
+def _known_or_found(top, z, n_classes):
+    return top if top == top else _largest(None, z, 0, n_classes, None, None)
+
+
+@formula
+def first_block(copies, z, n_classes, top, options):
+    """As `block_at` for the row's first block, whose largest logit may be known; NaN if it is not."""
+    if copies.computed is None:
+        return Stretch(z, 0), _known_or_found(top, z, n_classes)
+    return block_at(copies, z, 0, n_classes, options)
+
+
+@inline
+def _largest_ahead(row, ahead):
+    like = wide(row.logits)
+    seen = full_vectors_end(like, 0, row.n_classes)
+    return max(float(reduce_max(ahead)), _largest(None, row.ahead, seen, row.n_classes, None, None))
+
+
+@formula
+def largest_ahead(copies, row, ahead):
+    """That of the row ahead, from what was found on the way; NaN if nothing was."""
+    if row.ahead is None or copies.computed is not None:
+        return math.nan
+    return _largest_ahead(row, ahead)
+
+
 @formula
 def block_after(copies, z, start, n_classes, ahead, options):
     """As `block_at`, for the block after one that was summed, on the way through which `ahead` was found."""
@@ -181,21 +209,22 @@ def _ask_ahead(row, j, like):
 
 
 @formula
-def _step_after(start, row):
-    """From a logit of the block that starts there to one of the next, or of the last that are as many."""
+def _next_block(start, row):
+    """Where it starts, or as many classes do that end the row; in the row ahead, if this has one block."""
     block = block_length(row.logits)
-    return max(0, min(start + block, row.n_classes - block)) - start
+    later = skip(row.logits, max(0, min(start + block, row.n_classes - block)))
+    return later if row.ahead is None else where(row.n_classes <= block, row.ahead, later)
 
 
 @formula
-def _max_ahead(row, j, step, ahead, computed):
+def _max_ahead(there, j, ahead, computed):
     """Copies of the logits are made a block at a time, and their largest found then."""
-    return ahead if computed is not None else maximum(load(row.logits, j + step, ahead), ahead)
+    return ahead if computed is not None else maximum(load(there, j, ahead), ahead)
 
 
 @inline
 def sum_block(row, logits, start, shift, reference, exps, memory, before, inner, options):
-    """The lanes' sums over a block, and the largest logits of the next if there are no copies of them.
+    """The lanes' sums over a block, and the largest logits ahead if there are no copies of them.
 
     On the way the inner vectors of the same block of the row before are finished.
     """
@@ -203,13 +232,13 @@ def sum_block(row, logits, start, shift, reference, exps, memory, before, inner,
     near = _near(memory.copies.near, logits, start, stop, shift)
     grouped = may_be_grouped(row.target, options.label_smoothing, options.entropy)
     sums, ahead = BlockSums(empty_sum(z, grouped), empty_tally(z)), broadcast(-math.inf, like)
-    step = _step_after(start, row)
+    there = _next_block(start, row)
     full = full_vectors_end(like, start, stop)
     unsummed = broadcast(0.0, like)  # of the vector before, for which nothing need wait
     for j in range(start, full, lanes_of(like)):
         finish_inner(before, inner, j, options)
         _ask_ahead(row, j, like)
-        ahead = _max_ahead(row, j, step, ahead, memory.copies.computed)
+        ahead = _max_ahead(there, j - start, ahead, memory.copies.computed)
         e, terms = _exponentials(row, logits, near, j, None, like, shift, reference, exps, memory, options)
         sums = _added(sums, unsummed, terms, grouped, options)
         unsummed = e
