@@ -1,4 +1,4 @@
-"""Takes checked arguments to the kernel for them: serial or parallel, for few classes or many."""
+"""Takes checked arguments to the kernel for them: serial or parallel, for few classes, some or many."""
 
 from __future__ import annotations
 
@@ -40,9 +40,15 @@ def cross_entropy(
         logits, grad, options = _with_fewest_axes(logits, grad, options)
         targets, loss, lse = _flat(targets), _flat(loss), _flat(lse)
     n_threads = _n_threads_for(logits)
-    if logits.shape[-1] <= cpu.MAX_CLASSES:
+    n_classes, arrays = (
+        logits.shape[-1],
+        (logits, options.soft_targets, grad, options.hess, options.targets_grad),
+    )
+    if n_classes <= cpu.FEW_CLASSES:
         kernel = cpu.cross_entropy_lanes
-    elif _is_split(n_threads, logits, options.soft_targets, grad, options.hess, options.targets_grad):
+    elif n_classes <= cpu.SHORT_ROW and _are_side_by_side(*arrays):
+        kernel = cpu.cross_entropy_short
+    elif _is_split(n_threads, *arrays):
         kernel = cpu.cross_entropy_split
     elif _has_neighbouring_rows(logits):
         kernel = cpu.cross_entropy_columns
@@ -67,8 +73,10 @@ def plain_cross_entropy(
 ) -> tuple[float, int]:
     """The mean of `cross_entropy` for a contiguous matrix without options; small batches feel every step."""
     n_threads = 1 if logits.size < PARALLEL_FROM else _n_threads_for(logits)
-    if logits.shape[1] <= cpu.MAX_CLASSES:
+    if logits.shape[1] <= cpu.FEW_CLASSES:
         kernel = cpu.cross_entropy_lanes
+    elif logits.shape[1] <= cpu.SHORT_ROW:
+        kernel = cpu.cross_entropy_short
     else:
         kernel = cpu.cross_entropy_split if _is_split(n_threads, logits) else cpu.cross_entropy_rows
     variant = (n_threads > 1, logits.dtype.num, grad is None)  # shorter than any of `cross_entropy`
@@ -189,9 +197,13 @@ def _n_threads_for(logits: NDArray[Any]) -> int:
 def _is_split(n_threads: int, logits: NDArray[Any], *others: NDArray[Any] | None) -> bool:
     """Whether threads share out each row: fewer rows than threads, many classes, all side by side."""
     n_classes = logits.shape[-1]
-    if n_classes < SPLIT_FROM or logits.size >= n_threads * n_classes:
-        return False
-    return all(a is None or a.strides[-1] == a.itemsize for a in (logits, *others))
+    are_few = n_classes >= SPLIT_FROM and logits.size < n_threads * n_classes
+    return are_few and _are_side_by_side(logits, *others)
+
+
+def _are_side_by_side(*arrays: NDArray[Any] | None) -> bool:
+    """Whether the classes of a row are, in every array."""
+    return all(a is None or a.strides[-1] == a.itemsize for a in arrays)
 
 
 def _has_neighbouring_rows(logits: NDArray[Any]) -> bool:

@@ -12,7 +12,7 @@ from numba import njit, types
 
 from . import _dispatch
 from ._njit import FLAGS
-from .cpu import MAX_CLASSES, Options, calls
+from .cpu import FEW_CLASSES, SHORT_ROW, Options, calls
 from .simd.formula import formula
 from .simd.overlap import first_overlapping
 
@@ -218,9 +218,17 @@ _has_neighbouring_rows = _function(_dispatch._has_neighbouring_rows)
 
 
 @_function
+def _is_side_by_side(array):
+    return True if array is None else array.strides[array.ndim - 1] == array.itemsize
+
+
+@_function
 def _run(z, y, ignore_index, divisor, options, losses, lse, grad):
-    if z.shape[-1] <= MAX_CLASSES:
+    are_side_by_side = _is_side_by_side(z) and _is_side_by_side(grad) and _is_side_by_side(options.hess)
+    if z.shape[-1] <= FEW_CLASSES:
         kernel = calls.LANES
+    elif z.shape[-1] <= SHORT_ROW and are_side_by_side:
+        kernel = calls.SHORT
     elif _has_neighbouring_rows(z):
         kernel = calls.COLUMNS
     else:

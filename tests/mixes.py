@@ -7,8 +7,8 @@ import numpy as np
 from fastxent import reference
 from tests.tolerances import OPTIONS_RELATIVE
 
-LANES, ROWS = 10, 148
-"""Numbers of classes that go by the one engine and the other."""
+LANES, SHORT, ROWS = 10, 148, 530
+"""Numbers of classes that go by the one engine and the others."""
 
 
 class Mix(NamedTuple):

@@ -10,13 +10,22 @@ from hypothesis import strategies as st
 
 import fastxent
 from fastxent import reference
+from fastxent.cpu import FEW_CLASSES
 from tests import truth
 from tests.measure import ulp_error
-from tests.tolerances import GRAD_ULP, LOSS_RELATIVE_FLOAT64, LOSS_ULP, PROBABILITY_OR_ZERO, eps
+from tests.tolerances import (
+    BEYOND_GRAD_ULP,
+    GRAD_ULP,
+    GROUPED_GRAD_ULP_FLOAT32,
+    LOSS_RELATIVE_FLOAT64,
+    LOSS_ULP,
+    PROBABILITY_OR_ZERO,
+    eps,
+)
 from tests.truth import problem
 
 DTYPES = [np.float32, np.float64]
-SIZES = [1, 2, 15, 16, 17, 31, 32, 33, 65, 112, 113, 1023, 1024, 1025, 2049, 5000]
+SIZES = [1, 2, 15, 16, 17, 31, 32, 33, 65, 96, 97, 1023, 1024, 1025, 2049, 5000]
 SHAPES = [(3, n_classes) for n_classes in SIZES] + [(n_rows, 10) for n_rows in (0, 1, 2, 15, 16, 17, 500)]
 
 
@@ -42,7 +51,7 @@ def test_row_losses_and_gradient_are_right_to_the_promised_digits(shape, dtype):
 
 
 @pytest.mark.parametrize("spread", [0.01, 1, 10, 30])
-@pytest.mark.parametrize("n_classes", [2, 3, 10, 112, 113, 200, 1000])
+@pytest.mark.parametrize("n_classes", [2, 3, 10, 96, 97, 200, 1000])
 def test_float32_stays_within_its_budget_over_many_rows(n_classes, spread):
     logits, targets = problem(20000 // n_classes, n_classes, np.float32, spread)
     loss, grad = fastxent.cross_entropy_with_grad(logits, targets, reduction="none")
@@ -50,7 +59,12 @@ def test_float32_stays_within_its_budget_over_many_rows(n_classes, spread):
     ordinary = np.abs(true_grad) > 1e-30
     likely = true_loss > 1e-6
     assert np.max(rounded_ulp_error(loss, true_loss)[likely], initial=0) <= LOSS_ULP[loss.dtype]
-    assert np.max(rounded_ulp_error(grad, true_grad)[ordinary]) <= GRAD_ULP[grad.dtype]
+    errors = rounded_ulp_error(grad, true_grad)[ordinary]
+    if n_classes <= FEW_CLASSES:
+        assert np.max(errors) <= GRAD_ULP[grad.dtype]
+    else:
+        assert np.max(errors) <= GROUPED_GRAD_ULP_FLOAT32
+        assert np.mean(errors > GRAD_ULP[grad.dtype]) <= BEYOND_GRAD_ULP
 
 
 @pytest.mark.parametrize("n_classes", [60, 200])
@@ -260,7 +274,7 @@ def test_the_class_axis_may_be_any(axis):
 @settings(deadline=None, max_examples=60)
 @given(
     n_rows=st.integers(1, 20),
-    n_classes=st.sampled_from([1, 2, 3, 16, 33, 112, 113, 130]),
+    n_classes=st.sampled_from([1, 2, 3, 16, 33, 96, 97, 130]),
     spread=st.floats(0.01, 20),
     shift=st.floats(-50, 50),
     seed=st.integers(0, 2**31),

@@ -5,10 +5,14 @@ import pytest
 
 import fastxent
 from tests import truth
-from tests.mixes import LANES, MIXES, ROWS, problem, solve
+from tests.mixes import LANES, MIXES, ROWS, SHORT, problem, solve
 from tests.tolerances import NEAR_CERTAIN_RELATIVE, eps
 
-each_engine = pytest.mark.parametrize("n_classes", [LANES, ROWS], ids=["lanes", "rows"])
+each_engine = pytest.mark.parametrize(
+    "n_classes",
+    [LANES, SHORT, pytest.param(ROWS, marks=pytest.mark.exhaustive)],
+    ids=["lanes", "short", "rows"],
+)
 
 
 @each_engine
@@ -24,9 +28,9 @@ def test_near_certain_rows_keep_their_digits_under_a_softcap_and_a_z_loss(n_clas
 
 
 def test_the_entropy_of_a_row_that_is_near_certain_of_a_wrong_class_keeps_its_digits():
-    mix, logits = MIXES["softcap and z_loss"], np.full((1, ROWS), np.log(1e-10 / ROWS), np.float32)
+    mix, logits = MIXES["softcap and z_loss"], np.full((1, SHORT), np.log(1e-10 / SHORT), np.float32)
     logits[0, 1] = 0
-    options = problem(mix, 1, ROWS)[2] | {"softcap": 200.0}
+    options = problem(mix, 1, SHORT)[2] | {"softcap": 200.0}
     results = solve(fastxent, mix, logits, np.array([0]), options)
     expected = truth.exact_row(logits[0], 0, options)["entropy_out"]
     relative = NEAR_CERTAIN_RELATIVE[np.dtype(np.float32)]
@@ -48,7 +52,7 @@ def assert_near_certain(name, n_classes, dtype, changed):
 
 
 @pytest.mark.parametrize(
-    ("dtype", "n_classes"), [(np.float64, LANES), (np.float64, ROWS), (np.float32, ROWS)]
+    ("dtype", "n_classes"), [(np.float64, LANES), (np.float64, SHORT), (np.float32, SHORT)]
 )
 def test_near_certain_rows_of_soft_one_hot_targets_are_those_of_integers(n_classes, dtype):
     """With all options there is too much to see digits; with none but these the loss is 1e-10."""

@@ -4,8 +4,9 @@ from .activation_rows import logsumexp_rows, softmax_grad_rows, softmax_rows
 from .activation_split import logsumexp_split, softmax_split
 from .binary_blocks import binary_cross_entropy_blocks, cyclic, first_bad_target_blocks
 from .compile import Kernel
-from .loss_lanes import MAX_CLASSES, cross_entropy_columns, cross_entropy_lanes
+from .loss_lanes import FEW_CLASSES, cross_entropy_columns, cross_entropy_lanes
 from .loss_rows import cross_entropy_rows
+from .loss_short import SHORT_ROW, cross_entropy_short
 from .loss_split import cross_entropy_split
 from .options import PLAIN, Options
 from .probability_rows import log_loss_rows
@@ -13,14 +14,16 @@ from .sigmoid_blocks import sigmoid_blocks
 from .threads import number_of_threads
 
 __all__ = [
-    "MAX_CLASSES",
+    "FEW_CLASSES",
     "PLAIN",
+    "SHORT_ROW",
     "Kernel",
     "Options",
     "binary_cross_entropy_blocks",
     "cross_entropy_columns",
     "cross_entropy_lanes",
     "cross_entropy_rows",
+    "cross_entropy_short",
     "cross_entropy_split",
     "cyclic",
     "first_bad_target_blocks",

@@ -15,11 +15,12 @@ from ..simd.callbacks import Callback, call_address, int_at, int_from, raise_pen
 from .cache import source_digest
 from .loss_lanes import cross_entropy_columns, cross_entropy_lanes
 from .loss_rows import cross_entropy_rows
+from .loss_short import cross_entropy_short
 from .options import Options
 from .threads import addresses_for_compiled_code
 
-_KERNELS = cross_entropy_lanes, cross_entropy_columns, cross_entropy_rows
-LANES, COLUMNS, ROWS = range(len(_KERNELS))
+_KERNELS = cross_entropy_lanes, cross_entropy_columns, cross_entropy_short, cross_entropy_rows
+LANES, COLUMNS, SHORT, ROWS = range(len(_KERNELS))
 _RESULT = types.Tuple((types.float64, types.int64))
 _OFF = {"label_smoothing": 0.0, "focal_gamma": 0.0, "z_loss": 0.0, "logit_scale": 1.0}
 """Values with which Python leaves an option out."""

@@ -83,7 +83,7 @@ def _store_full(p, j, vector, past_caches):
 
 
 @formula
-def _finish_vector(unfinished, factors, j, inside, like, options):
+def finish_vector(unfinished, factors, j, inside, like, options):
     """The derivatives of one vector of classes."""
     row, to = unfinished.row, unfinished.to
     e = load_inside(unfinished.exps, j, inside, like)
@@ -125,7 +125,7 @@ def finish_edges(unfinished, start, options):
     for edge in range(2):
         j, n = (start, inner.lead) if edge == 0 else (inner.end, stop - inner.end)
         if n > 0:
-            _finish_vector(unfinished, inner.factors, j, first_lanes(n, like), like, options)
+            finish_vector(unfinished, inner.factors, j, first_lanes(n, like), like, options)
     return inner
 
 
@@ -134,7 +134,7 @@ def finish_inner(unfinished, inner, j, options):
     """Finishes the inner vector that is as far from the first as class j is from the block's, if any."""
     like = wide(unfinished.exps)
     if j + inner.lead < inner.end:
-        _finish_vector(unfinished, inner.factors, j + inner.lead, None, like, options)
+        finish_vector(unfinished, inner.factors, j + inner.lead, None, like, options)
 
 
 @formula

@@ -15,7 +15,7 @@ from .targets import weight_of
 
 
 class Arrays(NamedTuple):
-    """Those of the logits' shape, memory for packed rows of each, or the places of one row in each."""
+    """Those of the logits' shape, memory for packed rows of each, or the places or addresses of one row."""
 
     logits: Any
     soft_targets: Any

@@ -161,7 +161,7 @@ def block_after(copies, z, start, n_classes, ahead, options):
 
 
 @inline
-def _near(copy, logits, start, stop, shift):
+def near_logits(copy, logits, start, stop, shift):
     """The logits less their offset, which is 0 unless they are large or +inf."""
     if shift.offset == 0.0:
         return logits
@@ -180,7 +180,7 @@ def _zero_lane(lane, e, z):
 
 
 @formula
-def _exponentials(row, logits, near, j, inside, like, shift, reference, exps, memory, options):
+def exponentials(row, logits, near, j, inside, like, shift, reference, exps, memory, options):
     """Those of a vector of classes, 0 for the target, stored if asked; and what it adds to the tally."""
     z = load_logits(row.logits, j, inside, like)
     u = load_logits(logits.start, j - logits.origin, inside, like)
@@ -201,7 +201,7 @@ def _added(sums, e, terms, grouped, options):
 
 
 @formula
-def _ask_ahead(row, j, like):
+def ask_ahead(row, j, like):
     far = j + AHEAD * lanes_of(row.logits)
     prefetch(row.logits, far, like)
     if row.soft_targets is not None:
@@ -229,7 +229,7 @@ def sum_block(row, logits, start, shift, reference, exps, memory, before, inner,
     On the way the inner vectors of the same block of the row before are finished.
     """
     z, like, stop = row.logits, wide(row.logits), end_of_block(start, row.n_classes, row.logits)
-    near = _near(memory.copies.near, logits, start, stop, shift)
+    near = near_logits(memory.copies.near, logits, start, stop, shift)
     grouped = may_be_grouped(row.target, options.label_smoothing, options.entropy)
     sums, ahead = BlockSums(empty_sum(z, grouped), empty_tally(z)), broadcast(-math.inf, like)
     there = _next_block(start, row)
@@ -237,15 +237,15 @@ def sum_block(row, logits, start, shift, reference, exps, memory, before, inner,
     unsummed = broadcast(0.0, like)  # of the vector before, for which nothing need wait
     for j in range(start, full, lanes_of(like)):
         finish_inner(before, inner, j, options)
-        _ask_ahead(row, j, like)
+        ask_ahead(row, j, like)
         ahead = _max_ahead(there, j - start, ahead, memory.copies.computed)
-        e, terms = _exponentials(row, logits, near, j, None, like, shift, reference, exps, memory, options)
+        e, terms = exponentials(row, logits, near, j, None, like, shift, reference, exps, memory, options)
         sums = _added(sums, unsummed, terms, grouped, options)
         unsummed = e
     sums = BlockSums(add(sums.others, unsummed, grouped), sums.tally)
     if full < stop:
         inside = first_lanes(stop - full, like)
-        e, terms = _exponentials(
+        e, terms = exponentials(
             row, logits, near, full, inside, like, shift, reference, exps, memory, options
         )
         sums = _added(sums, e, terms, grouped, options)

@@ -1,0 +1,170 @@
+"""Cross-entropy over short rows: of a few dozen to a few hundred classes, side by side in memory.
+
+A row is a chain: its largest logit comes before its first exponential, the last of these before its loss,
+and that before its gradient. Over a short row a processor would wait for most of the time. So rows are
+taken a set at a time, and two sets take turns: while the rows of one are summed, those of the other are
+finished and replaced.
+"""
+
+import math
+
+from numba import prange
+
+from ..simd import (
+    empty_float64,
+    first_lanes,
+    flush_subnormals,
+    get,
+    restore_subnormals,
+    row_pointer,
+    where,
+)
+from .compile import formula, inline, kernel
+from .exact_sum import may_be_grouped
+from .finish import Derivatives
+from .loss_row import Arrays
+from .options import in_addresses
+from .row import Memory, Row
+from .row_block import Copies
+from .row_lanes import RowOutputs
+from .row_set import (
+    clear,
+    exps_in,
+    factors_in,
+    find_shifts,
+    finish_target,
+    kept_in,
+    put_sums,
+    put_taken,
+    rows_in_set,
+    scratch_for,
+    scratch_in_memory,
+    set_in,
+    shift_in,
+    solve_set,
+)
+from .shape import n_classes_of, n_rows_of, rows_of_chunk
+from .short_row import Finished, Summed, Taken, walk
+from .strided import Streams, address, row_at, set_to_zero
+from .tally import reference_for
+from .targets import sample_weight_of, survey, target_of
+from .total import flatten_mean_of_no_weight, mean_of
+
+SHORT_ROW = 512
+"""Classes up to which this is the quicker way."""
+
+_NEAR = Streams(0, False, False, False)
+"""Nothing is stored past the caches: too little of a short row may be."""
+
+
+@formula
+def _row_of(arrays, i):
+    """The address of its first class in each, for those that are there."""
+    places = ()
+    for array in arrays:
+        places += (None if array is None else row_pointer(array, i),)
+    return Arrays(*places)
+
+
+@formula
+def _set_to_zero(arrays, i):
+    for array in (arrays.grad, arrays.hess, arrays.targets_grad):
+        set_to_zero(row_at(array, i, None, 0))
+
+
+@formula
+def _taken(rows, slot, logits, n_classes, y, s, is_kept):
+    copy = exps_in(rows, slot, n_classes)
+    return Taken(logits, copy, where(is_kept, n_classes, 0), y, where(is_kept, s, 0.0))
+
+
+@formula
+def _summed(rows, slot, places, n_classes, y, targets, near, options):
+    numbers, z, weight = rows.numbers, places.logits, options.weight
+    grouped = may_be_grouped(targets, options.label_smoothing, options.entropy)
+    target = None if targets is None or grouped is not None else y
+    row = Row(z, n_classes, target, get(numbers.z_y, slot), math.nan, places.soft_targets, weight, None)
+    exps, kept = exps_in(rows, slot, n_classes), kept_in(rows, slot, n_classes)
+    memory, reference = Memory(None, Copies(near, None), exps, kept), get(numbers.top, slot)
+    return Summed(row, shift_in(numbers, slot), reference_for(reference, exps), grouped, memory, y)
+
+
+@formula
+def _finished(rows, slot, places, n_classes, y, options):
+    if places.grad is None:
+        return None
+    numbers, to = rows.numbers, Derivatives(_NEAR, places.grad, places.hess, places.targets_grad)
+    row = Row(to.grad, n_classes, None, math.nan, math.nan, places.soft_targets, options.weight, None)
+    exps, kept = exps_in(rows, slot, n_classes), kept_in(rows, slot, n_classes)
+    n_classes = where(get(numbers.sample_weight, slot) != 0.0, n_classes, 0)
+    return Finished(row, exps, kept, to, get(numbers.top, slot), factors_in(numbers, slot), n_classes, y)
+
+
+@inline
+def _step(n_classes, here, there, slot, taken, summed, finished, targets, options):
+    """Sums a row of the set `here`; in `there` finishes one, and takes one in its place."""
+    if get(here.numbers.sample_weight, slot) != 0.0:
+        sums, top = walk(n_classes, taken, summed, finished, options)
+        put_sums(here.numbers, slot, sums, summed.target, targets, summed.grouped, options)
+    else:
+        _, top = walk(n_classes, taken, None, finished, options)
+    finish_target(finished, there.numbers, slot, targets)
+    put_taken(there.numbers, slot, taken, top, targets, options)
+
+
+@formula
+def _clamped(i, rows):
+    """The nearest of the rows."""
+    return max(rows[0], min(i, rows[1] - 1))
+
+
+@inline
+def _loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, rows):
+    """Every row is taken in one round, summed in the next, and finished in that after."""
+    n_classes, control = n_classes_of(logits), flush_subnormals()
+    at_once = rows_in_set(n_classes, logits)
+    arrays = Arrays(logits, options.soft_targets, grad, options.hess, options.targets_grad)
+    scratch, addresses = scratch_for(logits, grad, options), in_addresses(options)
+    y_of, s_of = address(targets), address(options.sample_weight)
+    to = RowOutputs(address(loss), address(lse), address(options.entropy), address(options.rank))
+    for which in range(2):
+        clear(set_in(scratch_in_memory(scratch), which, n_classes))
+    which, first = 0, rows[0] - at_once
+    for start in range(first, rows[1] + at_once if rows[0] < rows[1] else first, at_once):
+        memory = scratch_in_memory(scratch)
+        here, there = set_in(memory, which, n_classes), set_in(memory, 1 - which, n_classes)
+        which = 1 - which
+        for slot in range(at_once):
+            i = _clamped(start + slot, rows)
+            before = _clamped(start + slot - at_once, rows)
+            after = _clamped(start + slot + at_once, rows)
+            y, s = target_of(y_of, after), sample_weight_of(s_of, after)
+            is_row = start + slot + at_once < rows[1]
+            is_kept = is_row & (y != ignore_index) & (s != 0.0)
+            taken = _taken(there, slot, row_pointer(logits, after), n_classes, y, s, is_kept)
+            y = target_of(y_of, i)
+            summed = _summed(here, slot, _row_of(arrays, i), n_classes, y, y_of, memory.near, addresses)
+            y = target_of(y_of, before)
+            finished = _finished(there, slot, _row_of(arrays, before), n_classes, y, addresses)
+            _step(n_classes, here, there, slot, taken, summed, finished, y_of, addresses)
+            if is_row and not is_kept:
+                _set_to_zero(arrays, after)
+        find_shifts(there, addresses)
+        inside = first_lanes(where(start < rows[0], 0, min(at_once, rows[1] - start)), memory.exps)
+        solve_set(here, start, inside, n_classes, y_of, scale, to, grad, addresses)
+    restore_subnormals(control)
+
+
+@kernel("loss", "lse", "grad", "rank", "entropy", "hess", "targets_grad")
+def cross_entropy_short(n_chunks, logits, targets, ignore_index, divisor, options, loss, lse, grad):
+    """As `cross_entropy_rows`, to the bit, for short rows whose classes lie side by side."""
+    n_rows, n_classes = n_rows_of(logits), n_classes_of(logits)
+    divisor, scale, bad = survey(targets, n_rows, n_classes, ignore_index, divisor, options)
+    if bad >= 0:
+        return 0.0, bad
+    row_losses = empty_float64(n_rows) if loss is None else loss
+    for chunk in prange(n_chunks):
+        rows = rows_of_chunk(chunk, n_chunks, n_rows)
+        _loss_chunk(logits, targets, ignore_index, scale, options, row_losses, lse, grad, rows)
+    flatten_mean_of_no_weight(grad, options, scale)
+    return mean_of(row_losses, divisor), bad

@@ -1,0 +1,257 @@
+"""A few short rows: what there is one of for each, side by side, so that it is computed one row a lane."""
+
+import math
+from typing import Any, NamedTuple
+
+from ..simd import (
+    broadcast,
+    empty_float64,
+    empty_row,
+    get,
+    lanes_of,
+    narrow,
+    put,
+    reduce_sum,
+    skip,
+    store,
+    where,
+    wide,
+    widen,
+)
+from .compile import formula, inline, or_none
+from .derivatives import Factors, Parts, factors_for, target_gradient, target_second_derivative
+from .exact_sum import may_be_grouped, value_of
+from .masses import target_mass
+from .options import transformed
+from .outcome import outcome_of
+from .row_lanes import set_row_lanes
+from .shape import block_length, n_classes_of
+from .shift import Shift, shift_for, shifted_exp
+from .strided import address, scratch_kept
+from .tally import Tally, plus_lanes
+from .targets import weight_of
+from .vectors import load_float64
+
+
+class Numbers(NamedTuple):
+    """Each an address of as many float64 as there may be rows."""
+
+    sample_weight: Any  # 0 if no row is there
+    top: Any  # the largest logit; transformed, once shifts are found
+    z_y: Any
+    w_y: Any
+    shift_offset: Any
+    shift_exponent: Any
+    others: Any
+    mass: Any
+    mass_gap: Any
+    entropy_gap: Any
+    above: Any
+    grad_high: Any
+    grad_low: Any
+    prob_high: Any
+    prob_low: Any
+    row_factor: Any
+    log_top: Any
+    target_grad: Any
+    target_hess: Any
+
+
+class RowSet(NamedTuple):
+    numbers: Numbers
+    exps: Any  # or copies of logits
+    kept: Any
+
+
+class Scratch(NamedTuple):
+    """Working memory for two sets, and for the logits of a row less their offset."""
+
+    numbers: Any
+    exps: Any
+    kept: Any
+    near: Any
+
+
+@formula
+def rows_in_set(n_classes, z):
+    """As many as there are lanes, if their logits fit in a block."""
+    return max(1, min(lanes_of(z), block_length(z) // max(1, n_classes)))
+
+
+@formula
+def copy_length(n_classes, z):
+    """Of a row: whole wide vectors."""
+    lanes = lanes_of(wide(z))
+    return (n_classes + lanes - 1) // lanes * lanes
+
+
+@formula
+def scratch_for(logits, grad, options):
+    n_classes = n_classes_of(logits)
+    size = 2 * rows_in_set(n_classes, logits) * copy_length(n_classes, logits)
+    return Scratch(
+        empty_float64(2 * len(Numbers._fields) * lanes_of(logits)),
+        empty_row(size, logits),
+        scratch_kept(grad, size, options),
+        empty_row(copy_length(n_classes, logits), logits),
+    )
+
+
+@formula
+def scratch_in_memory(scratch):
+    """The addresses."""
+    addresses = ()
+    for array in scratch:
+        addresses += (address(array),)
+    return Scratch(*addresses)
+
+
+@formula
+def set_in(scratch, which, n_classes):
+    z, places = scratch.exps, ()
+    for field in range(len(Numbers._fields)):
+        places += (skip(scratch.numbers, (which * len(Numbers._fields) + field) * lanes_of(z)),)
+    first = which * rows_in_set(n_classes, z) * copy_length(n_classes, z)
+    kept = None if scratch.kept is None else skip(scratch.kept, first)
+    return RowSet(Numbers(*places), skip(scratch.exps, first), kept)
+
+
+@formula
+def clear(rows):
+    """No row is there."""
+    for place in rows.numbers:
+        store(place, 0, widen(broadcast(0.0, rows.exps)))
+
+
+@formula
+def exps_in(rows, slot, n_classes):
+    return skip(rows.exps, slot * copy_length(n_classes, rows.exps))
+
+
+@formula
+def kept_in(rows, slot, n_classes):
+    return None if rows.kept is None else skip(rows.kept, slot * copy_length(n_classes, rows.exps))
+
+
+@inline
+def put_taken(numbers, slot, taken, top, targets, options):
+    put(numbers.sample_weight, slot, taken.sample_weight)
+    if taken.n_classes > 0:
+        put(numbers.top, slot, top)
+        _take_target(numbers, slot, taken, targets, options)
+
+
+@formula
+def _take_target(numbers, slot, taken, targets, options):
+    if targets is not None:
+        put(numbers.z_y, slot, get(taken.logits, taken.target))
+        if may_be_grouped(targets, options.label_smoothing, options.entropy) is not None:
+            put(taken.copy, taken.target, -math.inf)
+
+
+@formula
+def find_shifts(rows, options):
+    z, numbers = rows.exps, rows.numbers
+    row_max = narrow(load_float64(numbers.top, 0, z), z)
+    top = widen(transformed(row_max, options.logit_scale, options.softcap))
+    shift = shift_for(top, z)
+    store(numbers.top, 0, top)
+    store(numbers.shift_offset, 0, shift.offset)
+    store(numbers.shift_exponent, 0, shift.exponent)
+
+
+@formula
+def put_sums(numbers, slot, sums, y, targets, grouped, options):
+    nothing = Tally(0.0, 0.0, 0.0, 0.0)
+    tally = plus_lanes(nothing, sums.tally, options.label_smoothing, options.entropy, options.rank)
+    put(numbers.others, slot, reduce_sum(value_of(sums.others, grouped)))
+    if options.label_smoothing is not None:
+        put(numbers.mass, slot, tally.mass)
+        put(numbers.mass_gap, slot, tally.mass_gap)
+    if options.entropy is not None:
+        put(numbers.entropy_gap, slot, tally.entropy_gap)
+    if options.rank is not None:
+        put(numbers.above, slot, tally.above)
+    if options.weight is not None:
+        put(numbers.w_y, slot, weight_of(options.weight, targets, y))
+
+
+@formula
+def _loaded(rows):
+    numbers = ()
+    for place in rows.numbers:
+        numbers += (load_float64(place, 0, rows.exps),)
+    return Numbers(*numbers)
+
+
+@formula
+def solve_set(rows, start, inside, n_classes, targets, scale, to, grad, options):
+    """Results that are one a row are stored, where inside; and what the rows are finished with."""
+    z, numbers = rows.exps, _loaded(rows)
+    s, w_y = numbers.sample_weight, numbers.w_y
+    if options.weight is None:
+        w_y = widen(broadcast(1.0, z))
+    z_y, top = narrow(numbers.z_y, z), narrow(numbers.top, z)
+    u_y = widen(transformed(z_y, options.logit_scale, options.softcap))
+    shift = Shift(numbers.shift_offset, numbers.shift_exponent)
+    e_top = widen(shifted_exp(top, Shift(narrow(shift.offset, z), narrow(shift.exponent, z))))
+    above = where(z_y == z_y, numbers.above, float(n_classes))
+    tally = Tally(numbers.mass, numbers.mass_gap, numbers.entropy_gap, above)
+    outcome = outcome_of(
+        targets, n_classes, numbers.others, u_y, w_y, numbers.top, e_top, shift, tally, options
+    )
+    set_row_lanes(to, start, inside, s != 0.0, s, outcome, above, n_classes)
+    if grad is not None:
+        _store_factors(rows, outcome, s * scale)
+        if targets is not None:
+            _store_derivatives_of_targets(rows.numbers, outcome, u_y, w_y, s * scale, n_classes, options)
+
+
+@formula
+def _store_factors(rows, outcome, row_factor):
+    to, factors = rows.numbers, factors_for(outcome, row_factor, 1.0, rows.exps)
+    store(to.grad_high, 0, widen(factors.grad.high))
+    store(to.grad_low, 0, widen(factors.grad.low))
+    store(to.prob_high, 0, widen(factors.prob.high))
+    store(to.prob_low, 0, widen(factors.prob.low))
+    store(to.row_factor, 0, widen(factors.row))
+    store(to.log_top, 0, widen(factors.log_top))
+
+
+@formula
+def _store_derivatives_of_targets(to, outcome, u_y, w_y, row_factor, n_classes, options):
+    ls, logit_scale = options.label_smoothing, options.logit_scale
+    m_y = target_mass(w_y, n_classes, ls)
+    g = target_gradient(outcome, m_y, u_y, row_factor, ls, logit_scale, options.softcap)
+    store(to.target_grad, 0, g)
+    store(to.target_hess, 0, target_second_derivative(outcome, row_factor, options.z_loss, logit_scale))
+
+
+@formula
+def factors_in(numbers, slot):
+    return Factors(
+        Parts(get(numbers.grad_high, slot), get(numbers.grad_low, slot)),
+        Parts(get(numbers.prob_high, slot), get(numbers.prob_low, slot)),
+        get(numbers.row_factor, slot),
+        get(numbers.log_top, slot),
+    )
+
+
+@formula
+def shift_in(numbers, slot):
+    return Shift(get(numbers.shift_offset, slot), get(numbers.shift_exponent, slot))
+
+
+@or_none
+def finish_target(finished, numbers, slot, targets):
+    """After all other classes; of an integer target."""
+    if finished.n_classes > 0:
+        _put_derivatives(finished.to, numbers, slot, finished.target, targets)
+
+
+@formula
+def _put_derivatives(to, numbers, slot, y, targets):
+    if targets is not None:
+        put(to.grad, y, get(numbers.target_grad, slot))
+        if to.hess is not None:
+            put(to.hess, y, get(numbers.target_hess, slot))

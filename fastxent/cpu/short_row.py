@@ -1,0 +1,130 @@
+"""Three short rows at a time: one is taken, one summed, one finished, and none waits for another.
+
+To take a row is to copy its logits as they are computed with, and to find the largest. Once all of a set are
+taken, and their shifts known, they are summed: exponentials replace the copies. Once these are solved, they
+are finished, and as a row is, vector by vector, the next is taken in its place.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+from ..simd import broadcast, first_lanes, lanes_of, maximum, reduce_max, store, wide
+from .compile import formula, inline, or_none
+from .derivatives import Factors
+from .exact_sum import add, empty_sum
+from .finish import Derivatives, finish_vector
+from .options import transformed
+from .row import Memory, Row
+from .row_block import BlockSums, Stretch, ask_ahead, exponentials, near_logits
+from .shift import Shift
+from .tally import empty_tally, tallied
+from .vectors import full_vectors_end, load_logits
+
+
+class Taken(NamedTuple):
+    logits: Any
+    copy: Any
+    n_classes: int  # 0 if no row is there
+    target: int
+    sample_weight: float
+
+
+class Summed(NamedTuple):
+    row: Row  # of no target where exponentials may be grouped: its logit in the copy is −inf
+    shift: Shift
+    reference: float
+    grouped: Any
+    memory: Memory  # where its copy is, too
+    target: int
+
+
+class Finished(NamedTuple):
+    row: Row
+    exps: Any
+    kept: Any
+    to: Derivatives
+    top: float
+    factors: Factors
+    n_classes: int  # 0 if no row is there
+    target: int
+
+
+@inline
+def _take(taken, j, inside, like, top, options):
+    if j < taken.n_classes:
+        given = load_logits(taken.logits, j, inside, like)
+        store(taken.copy, j, transformed(given, options.logit_scale, options.softcap))
+        top = maximum(given, top)
+    return top
+
+
+@or_none
+def _finish(finished, j, inside, like, options):
+    if j < finished.n_classes:
+        finish_vector(finished, finished.factors, j, inside, like, options)
+
+
+@formula
+def _near(summed, n_classes):
+    if summed is None:
+        return None
+    copy = Stretch(summed.memory.exps, 0)
+    return near_logits(summed.memory.copies.near, copy, 0, n_classes, summed.shift)
+
+
+@formula
+def _exponentials(summed, near, j, inside, like, options):
+    copy = Stretch(summed.memory.exps, 0)
+    return exponentials(
+        summed.row,
+        copy,
+        near,
+        j,
+        inside,
+        like,
+        summed.shift,
+        summed.reference,
+        summed.memory.exps,
+        summed.memory,
+        options,
+    )
+
+
+@formula
+def _with_vector(sums, summed, near, j, inside, like, options):
+    """The sums, and those of a vector of the row."""
+    if summed is None:
+        return sums
+    e, terms = _exponentials(summed, near, j, inside, like, options)
+    tally = tallied(sums.tally, terms, options.label_smoothing, options.entropy, options.rank)
+    return BlockSums(add(sums.others, e, summed.grouped), tally)
+
+
+@formula
+def _ask_ahead(summed, j, like):
+    if summed is not None:
+        ask_ahead(summed.row, j, like)
+
+
+@formula
+def _no_sums(summed, z):
+    return BlockSums(empty_sum(z, None if summed is None else summed.grouped), empty_tally(z))
+
+
+@inline
+def walk(n_classes, taken, summed, finished, options):
+    """The sums over the row `summed`, if it is not None, and the largest logit of the one that is taken."""
+    z, like = taken.copy, wide(taken.copy)
+    full, near = full_vectors_end(like, 0, n_classes), _near(summed, n_classes)
+    top, sums = broadcast(-math.inf, like), _no_sums(summed, z)
+    for j in range(0, full, lanes_of(like)):
+        _ask_ahead(summed, j, like)
+        _finish(finished, j, None, like, options)
+        top = _take(taken, j, None, like, top, options)
+        sums = _with_vector(sums, summed, near, j, None, like, options)
+    if full < n_classes:
+        inside = first_lanes(n_classes - full, like)
+        _finish(finished, full, inside, like, options)
+        top = _take(taken, full, inside, like, top, options)
+        sums = _with_vector(sums, summed, near, full, inside, like, options)
+    return sums, float(reduce_max(top))
