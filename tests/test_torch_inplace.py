@@ -100,8 +100,36 @@ def test_in_place_within_a_checkpoint():
     assert_close(*grads)
 
 
-def test_a_bad_target_leaves_the_logits_as_they_were():
-    logits = head()[1]
+def test_a_bad_target_leaves_the_logits_and_their_history_as_they_were():
+    layer, logits = head()
     with pytest.raises(IndexError):
         ours.cross_entropy(logits, Y + 7, inplace=True)
     assert torch.equal(logits, head()[1])
+    logits.sum().backward()
+    assert layer.bias.grad.tolist() == 7 * [len(logits)]
+
+
+def test_a_view_from_before_that_is_used_after_is_caught():
+    logits = head()[1]
+    view = logits[1:]
+    loss = ours.cross_entropy(logits, Y, inplace=True)
+    with pytest.raises(RuntimeError, match="used after a loss with inplace=True"):
+        (loss + view.sum()).backward()
+
+
+class GivesNothingBack(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, loss):
+        return loss + 0
+
+    @staticmethod
+    def backward(ctx, upstream):
+        return None
+
+
+@pytest.mark.parametrize("view", [lambda z: z, lambda z: z.view(6, 7)])
+def test_no_gradient_comes_of_a_loss_that_is_given_none(view):
+    layer, logits = head()
+    loss = ours.cross_entropy(view(logits), Y, inplace=True)
+    GivesNothingBack.apply(loss).backward()
+    assert layer.weight.grad is None or not layer.weight.grad.any()
