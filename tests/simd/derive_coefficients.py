@@ -92,7 +92,7 @@ def tanh_coefficients(terms):
 
 
 def tanh_near_0_coefficients(terms):
-    """tanh x ≈ x·(1 + x²·(c[0] + c[1]·x² + ...)) for x from −1 to 1: its relative error is least."""
+    """tanh x ≈ x·(1 + x²·(c[0] + c[1]·x² + ...)) for x from −1/2 to 1/2: its relative error is least."""
 
     def tail(w):
         x = mp.sqrt(w)
@@ -103,7 +103,7 @@ def tanh_near_0_coefficients(terms):
     def weight(w):
         return (w * mp.sqrt(w) / mp.tanh(mp.sqrt(w)) if w else mpf(0)) + mpf("1e-9")
 
-    return [mpf(1), *minimax(tail, weight, mpf(0), mpf("1.0005"), terms - 2)]
+    return [mpf(1), *minimax(tail, weight, mpf(0), mpf("0.2501"), terms - 2)]
 
 
 def split_ln2(leading_bits):
@@ -125,7 +125,7 @@ def main():
             ("exp", exp_coefficients(exp_degree)),
             ("log", log_coefficients(log_terms)),
             ("tanh", tanh_coefficients(tanh_terms)),
-            ("tanh_near_0", tanh_near_0_coefficients(7) if name == "float32" else []),
+            ("tanh_near_0", tanh_near_0_coefficients(5) if name == "float32" else []),
         ):
             print(f"  {label}", ", ".join(mpmath.nstr(c, digits) for c in coefficients))
 
