@@ -53,7 +53,7 @@ from .total import flatten_mean_of_no_weight, mean_of
 SHORT_ROW = 512
 """Classes up to which this is the quicker way."""
 
-_NEAR = Streams(0, False, False, False)
+_THROUGH_CACHES = Streams(0, False, False, False)
 """Nothing is stored past the caches: too little of a short row may be."""
 
 
@@ -93,7 +93,7 @@ def _summed(rows, slot, places, n_classes, y, targets, near, options):
 def _finished(rows, slot, places, n_classes, y, options):
     if places.grad is None:
         return None
-    numbers, to = rows.numbers, Derivatives(_NEAR, places.grad, places.hess, places.targets_grad)
+    numbers, to = rows.numbers, Derivatives(_THROUGH_CACHES, places.grad, places.hess, places.targets_grad)
     row = Row(to.grad, n_classes, None, math.nan, math.nan, places.soft_targets, options.weight, None)
     exps, kept = exps_in(rows, slot, n_classes), kept_in(rows, slot, n_classes)
     n_classes = where(get(numbers.sample_weight, slot) != 0.0, n_classes, 0)
