@@ -53,6 +53,13 @@ class Stretch(NamedTuple):
 
     start: Any
     origin: int
+    is_padded: Any = None  # True if whole wide vectors are there, −inf beyond the row; or else None
+
+
+@formula
+def _load_logits(stretch, j, inside, like):
+    inside = None if stretch.is_padded is not None else inside
+    return load_logits(stretch.start, j - stretch.origin, inside, like)
 
 
 class BlockSums(NamedTuple):
@@ -166,9 +173,9 @@ def near_logits(copy, logits, start, stop, shift):
     if shift.offset == 0.0:
         return logits
     for j in range(start, stop, lanes_of(copy)):
-        far = load_logits(logits.start, j - logits.origin, first_lanes(stop - j, copy), copy)
+        far = _load_logits(logits, j, first_lanes(stop - j, copy), copy)
         store(copy, j - start, less_offset(far, shift))
-    return Stretch(copy, start)
+    return Stretch(copy, start, logits.is_padded)
 
 
 @inline
@@ -183,12 +190,13 @@ def _zero_lane(lane, e, z):
 def exponentials(row, logits, near, j, inside, like, shift, reference, exps, memory, options):
     """Those of a vector of classes, 0 for the target, stored if asked; and what it adds to the tally."""
     z = load_logits(row.logits, j, inside, like)
-    u = load_logits(logits.start, j - logits.origin, inside, like)
-    e = exp_or_zero(load_logits(near.start, j - near.origin, inside, like), shift.exponent)
+    u = _load_logits(logits, j, inside, like)
+    e = exp_or_zero(_load_logits(near, j, inside, like), shift.exponent)
+    within = inside if logits.is_padded is None else None
     if exps is not None:
-        store_inside(exps, j, to_keep(e, u, options.label_smoothing, options.softcap), inside)
+        store_inside(exps, j, to_keep(e, u, options.label_smoothing, options.softcap), within)
     if memory.kept is not None:
-        store_inside(memory.kept, j, u, inside)
+        store_inside(memory.kept, j, u, within)
     m = mass_at(row, j, inside, options.label_smoothing, like)
     terms = terms_of(z, row.z_y, u, e, m, reference, options.divergence)
     return e if row.target is None else _zero_lane(row.target - j, e, like), terms

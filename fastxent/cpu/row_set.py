@@ -15,7 +15,6 @@ from ..simd import (
     skip,
     store,
     where,
-    wide,
     widen,
 )
 from .compile import formula, inline, or_none
@@ -27,6 +26,7 @@ from .outcome import outcome_of
 from .row_lanes import set_row_lanes
 from .shape import block_length, n_classes_of
 from .shift import Shift, shift_for, shifted_exp
+from .short_row import copy_length
 from .strided import address, scratch_kept
 from .tally import Tally, plus_lanes
 from .targets import weight_of
@@ -76,13 +76,6 @@ class Scratch(NamedTuple):
 def rows_in_set(n_classes, z):
     """As many as there are lanes, if their logits fit in a block."""
     return max(1, min(lanes_of(z), block_length(z) // max(1, n_classes)))
-
-
-@formula
-def copy_length(n_classes, z):
-    """Of a row: whole wide vectors."""
-    lanes = lanes_of(wide(z))
-    return (n_classes + lanes - 1) // lanes * lanes
 
 
 @formula

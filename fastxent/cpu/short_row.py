@@ -65,19 +65,25 @@ def _finish(finished, j, inside, like, options):
 
 
 @formula
+def copy_length(n_classes, z):
+    """Of a row: whole wide vectors."""
+    lanes = lanes_of(wide(z))
+    return (n_classes + lanes - 1) // lanes * lanes
+
+
+@formula
 def _near(summed, n_classes):
     if summed is None:
         return None
-    copy = Stretch(summed.memory.exps, 0)
-    return near_logits(summed.memory.copies.near, copy, 0, n_classes, summed.shift)
+    copy, stop = Stretch(summed.memory.exps, 0, True), copy_length(n_classes, summed.memory.exps)
+    return near_logits(summed.memory.copies.near, copy, 0, stop, summed.shift)
 
 
 @formula
 def _exponentials(summed, near, j, inside, like, options):
-    copy = Stretch(summed.memory.exps, 0)
     return exponentials(
         summed.row,
-        copy,
+        Stretch(summed.memory.exps, 0, True),
         near,
         j,
         inside,
