@@ -52,3 +52,14 @@ def test_a_row_is_as_it_would_be_alone_whichever_others_are_read(name, n_classes
             unread = n_classes if output == "rank_out" else 0
             assert_same_bits(results[output][read], expected[read])
             assert (results[output][~read] == unread).all(), output
+
+
+@pytest.mark.parametrize("n_classes", [100, 1000, 2047, 3000])
+def test_the_largest_logit_counts_wherever_it_is_in_a_row(n_classes):
+    """It is found on the way through another row; without it, exponentials would overflow."""
+    places = np.unique([0, 15, 16, 63, 64, n_classes // 2, *range(n_classes - 70, n_classes)])
+    logits = np.zeros((len(places), n_classes), np.float32)
+    logits[np.arange(len(places)), places] = 200
+    losses, grad = fastxent.cross_entropy_with_grad(logits, (places + 1) % n_classes, reduction="none")
+    assert losses.tolist() == len(places) * [200]
+    assert (grad[np.arange(len(places)), places] == 1).all()
