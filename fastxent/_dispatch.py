@@ -40,10 +40,8 @@ def cross_entropy(
         logits, grad, options = _with_fewest_axes(logits, grad, options)
         targets, loss, lse = _flat(targets), _flat(loss), _flat(lse)
     n_threads = _n_threads_for(logits)
-    n_classes, arrays = (
-        logits.shape[-1],
-        (logits, options.soft_targets, grad, options.hess, options.targets_grad),
-    )
+    n_classes = logits.shape[-1]
+    arrays = logits, options.soft_targets, grad, options.hess, options.targets_grad
     if n_classes <= cpu.FEW_CLASSES:
         kernel = cpu.cross_entropy_lanes
     elif n_classes <= cpu.SHORT_ROW and _are_side_by_side(*arrays):

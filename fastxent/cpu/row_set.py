@@ -75,7 +75,7 @@ class Scratch(NamedTuple):
 @formula
 def rows_in_set(n_classes, z):
     """As many as there are lanes, if their logits fit in a block."""
-    return max(1, min(lanes_of(z), block_length(z) // max(1, n_classes)))
+    return min(lanes_of(z), block_length(z) // n_classes)
 
 
 @formula
