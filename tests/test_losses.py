@@ -14,9 +14,7 @@ from fastxent.cpu import FEW_CLASSES
 from tests import truth
 from tests.measure import ulp_error
 from tests.tolerances import (
-    BEYOND_GRAD_ULP,
     GRAD_ULP,
-    GROUPED_GRAD_ULP_FLOAT32,
     LOSS_RELATIVE_FLOAT64,
     LOSS_ULP,
     PROBABILITY_OR_ZERO,
@@ -51,7 +49,7 @@ def test_row_losses_and_gradient_are_right_to_the_promised_digits(shape, dtype):
 
 
 @pytest.mark.parametrize("spread", [0.01, 1, 10, 30])
-@pytest.mark.parametrize("n_classes", [2, 3, 10, 96, 113, 200, 1000])
+@pytest.mark.parametrize("n_classes", [2, 3, 10, 96, 97, 113, 200, 1000])
 def test_float32_stays_within_its_budget_over_many_rows(n_classes, spread):
     logits, targets = problem(20000 // n_classes, n_classes, np.float32, spread)
     loss, grad = fastxent.cross_entropy_with_grad(logits, targets, reduction="none")
@@ -62,14 +60,13 @@ def test_float32_stays_within_its_budget_over_many_rows(n_classes, spread):
     assert np.max(rounded_ulp_error(grad, true_grad)[ordinary]) <= GRAD_ULP[grad.dtype]
 
 
-def test_gradients_from_groups_of_exponentials_are_beyond_the_budget_in_few_cases_and_by_little():
+def test_sums_of_exponentials_lose_nothing_where_a_few_are_most_of_them():
     n_classes = FEW_CLASSES + 1
     logits, targets = problem(200_000 // n_classes, n_classes, np.float32, 10)
     _, grad = fastxent.cross_entropy_with_grad(logits, targets, reduction="none")
     _, true_grad = truth.loss_and_grad(logits, targets)
-    errors = rounded_ulp_error(grad, true_grad)[np.abs(true_grad) > 1e-30]
-    assert np.max(errors) <= GROUPED_GRAD_ULP_FLOAT32
-    assert np.mean(errors > GRAD_ULP[grad.dtype]) <= BEYOND_GRAD_ULP
+    ordinary = np.abs(true_grad) > 1e-30
+    assert np.max(rounded_ulp_error(grad, true_grad)[ordinary]) <= GRAD_ULP[grad.dtype]
 
 
 @pytest.mark.parametrize("n_classes", [60, 200])

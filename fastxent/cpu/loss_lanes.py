@@ -61,15 +61,15 @@ def _sum_tile(tile, targets, options):
         number += 1.0
     top = transformed(row_max, options.logit_scale, options.softcap)
     shift, reference = shift_for(top, z), reference_for(top, z)
-    others, tally, number = empty_sum(z, None), empty_tally(z), broadcast(0.0, z)
+    others, tally, number = empty_sum(z), empty_tally(z), broadcast(0.0, z)
     for j in range(tile.n_classes):
         is_target = tile.y == number
         e, terms = exponentials(tile, j, is_target, z_y, shift, reference, targets, tile.transformed, options)
-        others = add(others, e, None)
+        others = add(others, e)
         tally = tallied(tally, terms, options.label_smoothing, options.entropy, options.rank)
         number += 1.0
     return TileSums(
-        value_of(others, None),
+        value_of(others),
         widen(transformed(z_y, options.logit_scale, options.softcap)),
         w_y,
         top,

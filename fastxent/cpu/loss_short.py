@@ -20,7 +20,6 @@ from ..simd import (
     where,
 )
 from .compile import formula, inline, kernel
-from .exact_sum import may_be_grouped
 from .finish import Derivatives
 from .loss_row import Arrays
 from .options import in_addresses
@@ -33,6 +32,7 @@ from .row_set import (
     factors_in,
     find_shifts,
     finish_target,
+    is_target_left_out,
     kept_in,
     put_sums,
     put_taken,
@@ -81,12 +81,12 @@ def _taken(rows, slot, logits, n_classes, y, s, is_kept):
 @formula
 def _summed(rows, slot, places, n_classes, y, targets, near, options):
     numbers, z, weight = rows.numbers, places.logits, options.weight
-    grouped = may_be_grouped(targets, options.label_smoothing, options.entropy)
-    target = None if targets is None or grouped is not None else y
+    left_out = is_target_left_out(targets, options.label_smoothing, options.entropy)
+    target = None if targets is None or left_out is not None else y
     row = Row(z, n_classes, target, get(numbers.z_y, slot), math.nan, places.soft_targets, weight, None)
     exps, kept = exps_in(rows, slot, n_classes), kept_in(rows, slot, n_classes)
     memory, reference = Memory(None, Copies(near, None), exps, kept), get(numbers.top, slot)
-    return Summed(row, shift_in(numbers, slot), reference_for(reference, exps), grouped, memory, y)
+    return Summed(row, shift_in(numbers, slot), reference_for(reference, exps), memory, y)
 
 
 @formula
@@ -105,7 +105,7 @@ def _step(n_classes, here, there, slot, taken, summed, finished, targets, option
     """Sums a row of the set `here`; in `there` finishes one, and takes one in its place."""
     if get(here.numbers.sample_weight, slot) != 0.0:
         sums, top = walk(n_classes, taken, summed, finished, options)
-        put_sums(here.numbers, slot, sums, summed.target, targets, summed.grouped, options)
+        put_sums(here.numbers, slot, sums, summed.target, targets, options)
     else:
         _, top = walk(n_classes, taken, None, finished, options)
     finish_target(finished, there.numbers, slot, targets)

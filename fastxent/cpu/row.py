@@ -21,7 +21,7 @@ from ..simd import (
     where,
 )
 from .compile import formula, inline
-from .exact_sum import may_be_grouped, value_of
+from .exact_sum import value_of
 from .finish import finish_edges, finish_target, place_of_shift
 from .options import transformed
 from .row_block import (
@@ -139,9 +139,8 @@ def sums_of_block(row, logits, start, block_max, exps, memory, before, options):
     sums, ahead = sum_block(
         row, logits, start, shift, reference_for(top, z), exps, memory, before, inner, options
     )
-    grouped = may_be_grouped(row.target, options.label_smoothing, options.entropy)
     tally = plus_lanes(nothing, sums.tally, options.label_smoothing, options.entropy, options.rank)
-    return Sums(reduce_sum(value_of(sums.others, grouped)), shift, top, tally), ahead
+    return Sums(reduce_sum(value_of(sums.others)), shift, top, tally), ahead
 
 
 @inline

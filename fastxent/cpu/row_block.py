@@ -27,7 +27,7 @@ from ..simd import (
 )
 from .compile import formula, inline, specialised_formula
 from .derivatives import to_keep
-from .exact_sum import add, empty_sum, may_be_grouped
+from .exact_sum import add, empty_sum
 from .finish import finish_inner
 from .masses import mass_at
 from .options import transformed
@@ -203,9 +203,9 @@ def exponentials(row, logits, near, j, inside, like, shift, reference, exps, mem
 
 
 @formula
-def _added(sums, e, terms, grouped, options):
+def _added(sums, e, terms, options):
     tally = tallied(sums.tally, terms, options.label_smoothing, options.entropy, options.rank)
-    return BlockSums(add(sums.others, e, grouped), tally)
+    return BlockSums(add(sums.others, e), tally)
 
 
 @formula
@@ -238,8 +238,7 @@ def sum_block(row, logits, start, shift, reference, exps, memory, before, inner,
     """
     z, like, stop = row.logits, wide(row.logits), end_of_block(start, row.n_classes, row.logits)
     near = near_logits(memory.copies.near, logits, start, stop, shift)
-    grouped = may_be_grouped(row.target, options.label_smoothing, options.entropy)
-    sums, ahead = BlockSums(empty_sum(z, grouped), empty_tally(z)), broadcast(-math.inf, like)
+    sums, ahead = BlockSums(empty_sum(z), empty_tally(z)), broadcast(-math.inf, like)
     there = _next_block(start, row)
     full = full_vectors_end(like, start, stop)
     unsummed = broadcast(0.0, like)  # of the vector before, for which nothing need wait
@@ -248,13 +247,13 @@ def sum_block(row, logits, start, shift, reference, exps, memory, before, inner,
         ask_ahead(row, j, like)
         ahead = _max_ahead(there, j - start, ahead, memory.copies.computed)
         e, terms = exponentials(row, logits, near, j, None, like, shift, reference, exps, memory, options)
-        sums = _added(sums, unsummed, terms, grouped, options)
+        sums = _added(sums, unsummed, terms, options)
         unsummed = e
-    sums = BlockSums(add(sums.others, unsummed, grouped), sums.tally)
+    sums = BlockSums(add(sums.others, unsummed), sums.tally)
     if full < stop:
         inside = first_lanes(stop - full, like)
         e, terms = exponentials(
             row, logits, near, full, inside, like, shift, reference, exps, memory, options
         )
-        sums = _added(sums, e, terms, grouped, options)
+        sums = _added(sums, e, terms, options)
     return sums, ahead

@@ -19,7 +19,7 @@ from ..simd import (
 )
 from .compile import formula, inline, or_none
 from .derivatives import Factors, Parts, factors_for, target_gradient, target_second_derivative
-from .exact_sum import may_be_grouped, value_of
+from .exact_sum import value_of
 from .masses import target_mass
 from .options import transformed
 from .outcome import outcome_of
@@ -135,10 +135,19 @@ def put_taken(numbers, slot, taken, top, targets, options):
 
 
 @formula
+def is_target_left_out(targets, label_smoothing, entropy):
+    """True if the target's logit in the copy is −inf, and its exponential 0 by itself; or else None.
+
+    Of smoothing's and the entropy's sums it is a part.
+    """
+    return True if targets is not None and label_smoothing is entropy is None else None
+
+
+@formula
 def _take_target(numbers, slot, taken, targets, options):
     if targets is not None:
         put(numbers.z_y, slot, get(taken.logits, taken.target))
-        if may_be_grouped(targets, options.label_smoothing, options.entropy) is not None:
+        if is_target_left_out(targets, options.label_smoothing, options.entropy) is not None:
             put(taken.copy, taken.target, -math.inf)
 
 
@@ -154,10 +163,10 @@ def find_shifts(rows, options):
 
 
 @formula
-def put_sums(numbers, slot, sums, y, targets, grouped, options):
+def put_sums(numbers, slot, sums, y, targets, options):
     nothing = Tally(0.0, 0.0, 0.0, 0.0)
     tally = plus_lanes(nothing, sums.tally, options.label_smoothing, options.entropy, options.rank)
-    put(numbers.others, slot, reduce_sum(value_of(sums.others, grouped)))
+    put(numbers.others, slot, reduce_sum(value_of(sums.others)))
     if options.label_smoothing is not None:
         put(numbers.mass, slot, tally.mass)
         put(numbers.mass_gap, slot, tally.mass_gap)

@@ -30,10 +30,9 @@ class Taken(NamedTuple):
 
 
 class Summed(NamedTuple):
-    row: Row  # of no target where exponentials may be grouped: its logit in the copy is −inf
+    row: Row  # of no target if its logit in the copy is −inf
     shift: Shift
     reference: float
-    grouped: Any
     memory: Memory  # where its copy is, too
     target: int
 
@@ -103,7 +102,7 @@ def _with_vector(sums, summed, near, j, inside, like, options):
         return sums
     e, terms = _exponentials(summed, near, j, inside, like, options)
     tally = tallied(sums.tally, terms, options.label_smoothing, options.entropy, options.rank)
-    return BlockSums(add(sums.others, e, summed.grouped), tally)
+    return BlockSums(add(sums.others, e), tally)
 
 
 @formula
@@ -112,17 +111,12 @@ def _ask_ahead(summed, j, like):
         ask_ahead(summed.row, j, like)
 
 
-@formula
-def _no_sums(summed, z):
-    return BlockSums(empty_sum(z, None if summed is None else summed.grouped), empty_tally(z))
-
-
 @inline
 def walk(n_classes, taken, summed, finished, options):
     """The sums over the row `summed`, if it is not None, and the largest logit of the one that is taken."""
     z, like = taken.copy, wide(taken.copy)
     full, near = full_vectors_end(like, 0, n_classes), _near(summed, n_classes)
-    top, sums = broadcast(-math.inf, like), _no_sums(summed, z)
+    top, sums = broadcast(-math.inf, like), BlockSums(empty_sum(z), empty_tally(z))
     for j in range(0, full, lanes_of(like)):
         _ask_ahead(summed, j, like)
         _finish(finished, j, None, like, options)

@@ -39,7 +39,7 @@ def reference_for(top, z):
 @formula
 def empty_tally(z):
     zero = broadcast(0.0, z)
-    return Tally(widen(zero), widen(zero), empty_sum(z, True), zero)
+    return Tally(widen(zero), widen(zero), empty_sum(z), zero)
 
 
 @formula
@@ -73,7 +73,7 @@ def tallied(tally, terms, label_smoothing, entropy, rank):
         mass = mass + widen(folded(terms.mass, above))
         mass_gap = mass_gap + widen(folded(terms.mass_gap, above))
     if entropy is not None:
-        entropy_gap = add(entropy_gap, terms.entropy_gap, True)
+        entropy_gap = add(entropy_gap, folded(terms.entropy_gap, above))
     if rank is not None:
         above = above + folded(terms.above, above)
     return Tally(mass, mass_gap, entropy_gap, above)
@@ -81,7 +81,7 @@ def tallied(tally, terms, label_smoothing, entropy, rank):
 
 @formula
 def in_float64(tally):
-    return Tally(tally.mass, tally.mass_gap, value_of(tally.entropy_gap, True), widen(tally.above))
+    return Tally(tally.mass, tally.mass_gap, value_of(tally.entropy_gap), widen(tally.above))
 
 
 @formula
@@ -92,7 +92,7 @@ def plus_lanes(total, lanes, label_smoothing, entropy, rank):
         mass += reduce_sum(lanes.mass)
         mass_gap += reduce_sum(lanes.mass_gap)
     if entropy is not None:
-        entropy_gap += reduce_sum(value_of(lanes.entropy_gap, True))
+        entropy_gap += reduce_sum(value_of(lanes.entropy_gap))
     if rank is not None:
         above += reduce_sum(lanes.above)
     return Tally(mass, mass_gap, entropy_gap, above)

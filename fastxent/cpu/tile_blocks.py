@@ -1,8 +1,8 @@
 """Many classes of rows one a lane, summed as `row` sums those of one row, so that the bits are the same.
 
-There, classes j, j + lanes, j + 2·lanes ... of a block share a lane, are added up by WIDTH of them, and
-lanes are then folded into one sum. Here each such group has a slot of its own, and slots are folded in
-the same order.
+There, classes j, j + lanes, j + 2·lanes ... of a block share a lane, what options ask for is added up by
+WIDTH of them, and lanes are then folded into one sum. Here each such group has a slot of its own, and slots
+are folded in the same order.
 """
 
 import math
@@ -25,7 +25,7 @@ from ..simd import (
 from .columns import read, write
 from .compile import formula, inline, or_none
 from .derivatives import factors_for
-from .exact_sum import Sum, add, empty_sum, may_be_grouped, value_of
+from .exact_sum import Sum, add, empty_sum, value_of
 from .options import transformed
 from .row_block import BlockSums
 from .shape import BLOCK, block_length, end_of_block, n_classes_of, number_of_blocks
@@ -108,9 +108,9 @@ def _folded(folding, z):
 
 
 @inline
-def _clear(memory, z, grouped):
+def _clear(memory, z):
     """An empty sum in every slot."""
-    nothing, none_of = empty_sum(z, grouped), empty_tally(z)
+    nothing, none_of = empty_sum(z), empty_tally(z)
     for slot in range(0, lanes_of(z) * lanes_of(z), lanes_of(z)):
         store(memory.others_high, slot, nothing.high)
         store(memory.others_low, slot, nothing.low)
@@ -150,10 +150,10 @@ def _store_sums(memory, slot, sums, label_smoothing, entropy, rank):
 
 
 @inline
-def _folded_sums(high, low, folding, z, grouped):
+def _folded_sums(high, low, folding, z):
     """The sums in the slots, and these to one."""
     for slot in range(0, lanes_of(z) * lanes_of(z), lanes_of(z)):
-        store(folding, slot, value_of(Sum(load(high, slot), load(low, slot)), grouped))
+        store(folding, slot, value_of(Sum(load(high, slot), load(low, slot))))
     return _folded(folding, z)
 
 
@@ -163,7 +163,7 @@ def _tally_of_slots(memory, z, label_smoothing, entropy, rank):
     if label_smoothing is not None:
         mass, mass_gap = _folded(memory.mass, z), _folded(memory.mass_gap, z)
     if entropy is not None:
-        entropy_gap = _folded_sums(memory.entropy_high, memory.entropy_low, memory.folding, z, True)
+        entropy_gap = _folded_sums(memory.entropy_high, memory.entropy_low, memory.folding, z)
     if rank is not None:
         for slot in range(0, lanes_of(z) * lanes_of(z), lanes_of(z)):
             above = above + widen(load(memory.above, slot))
@@ -224,37 +224,23 @@ def _narrowed(shift, z):
     return Shift(narrow(shift.offset, z), narrow(shift.exponent, z))
 
 
-@formula
-def _plus_single(others, e, grouped):
-    return add(others, e, None) if grouped is None else others
-
-
-@formula
-def _plus_group(others, e, grouped):
-    return others if grouped is None else add(others, e, True)
-
-
 @inline
 def _sum_block(tile, memory, start, stop, z_y, shift, reference, targets, options):
     """The exponentials of one block, summed in the slots."""
     z, lanes = tile.exps, lanes_of(tile.exps)
     ls, entropy, rank = options.label_smoothing, options.entropy, options.rank
-    grouped = may_be_grouped(targets, ls, entropy)
-    _clear(memory, z, grouped)
+    _clear(memory, z)
     for first in range(start, stop, WIDTH * lanes):
         for j in range(first, min(first + lanes, stop)):
             slot = (j - first) * lanes
             others, tally = _load_sums(memory, slot, z, ls, entropy, rank)
-            e, terms = broadcast(0.0, z), no_terms(z, options.divergence)
-            odd_e, odd_terms = e, terms
+            terms = odd_terms = no_terms(z, options.divergence)
             for k in range(j, min(first + WIDTH * lanes, stop), lanes):
-                e_k, terms_k = exponentials(
+                e, terms_k = exponentials(
                     tile, k, tile.y == k, z_y, shift, reference, targets, tile.transformed, options
                 )
-                others = _plus_single(others, e_k, grouped)
-                odd_e, e = e, odd_e + e_k
+                others = add(others, e)
                 odd_terms, terms = terms, both_terms(odd_terms, terms_k)
-            others = _plus_group(others, odd_e + e, grouped)
             tally = tallied(tally, both_terms(odd_terms, terms), ls, entropy, rank)
             _store_sums(memory, slot, BlockSums(others, tally), ls, entropy, rank)
 
@@ -266,7 +252,6 @@ def sum_blocks(memory, tile, targets, options):
     ls, entropy, rank = options.label_smoothing, options.entropy, options.rank
     z_y, w_y = _load_blocks(tile, memory, targets, options.weight)
     u_y = widen(transformed(z_y, options.logit_scale, options.softcap))
-    grouped = may_be_grouped(targets, ls, entropy)
     top, nothing = widen(_top_of(memory, 0, z, options)), widen(broadcast(0.0, z))
     sums = Sums(nothing, shift_for(top, z), top, Tally(nothing, nothing, nothing, nothing))
     for start in range(0, tile.n_classes, block_length(z)):
@@ -274,7 +259,7 @@ def sum_blocks(memory, tile, targets, options):
         shift, reference = shift_for(top, z), narrow(reference_for(top, z), z)
         stop = end_of_block(start, tile.n_classes, z)
         _sum_block(tile, memory, start, stop, z_y, _narrowed(shift, z), reference, targets, options)
-        others = _folded_sums(memory.others_high, memory.others_low, memory.folding, z, grouped)
+        others = _folded_sums(memory.others_high, memory.others_low, memory.folding, z)
         block = Sums(others, shift, top, _tally_of_slots(memory, z, ls, entropy, rank))
         sums = _plus_block(sums, block, tile, start, u_y, targets, options)
     row_top = narrow(sums.top, z)
