@@ -22,7 +22,7 @@ from .loss_row import (
 from .options import in_addresses
 from .row import in_memory, memory_for, memory_of_row, sum_exp
 from .row_lanes import RowOutputs
-from .shape import n_classes_of, n_rows_of, rows_of_chunk
+from .shape import block_length, n_classes_of, n_rows_of, rows_of_chunk
 from .slots import empty_slots, put_nothing, put_summed, rows_at_once, slots_in_memory, solve
 from .strided import address, set_to_zero, written
 from .targets import sample_weight_of, survey, target_of
@@ -43,7 +43,8 @@ def _step(
 ):
     """Sums a row if it is kept, and finishes the one that had its slot before.
 
-    Gives the largest logit of the row ahead if it is known, and NaN if not; `top` is that of this row.
+    Gives the largest logit of the first block of the row ahead, or NaN if it is not known; `top` is that of
+    this row.
     """
     top_ahead = math.nan
     if is_kept:
@@ -74,6 +75,12 @@ def _clamped(i, rows):
     return max(rows[0], min(i, rows[1] - 1))
 
 
+@formula
+def _rows_to_look_ahead(n_classes, z):
+    """A row of one block would wait for its maximum even if that is found in the row before."""
+    return where(n_classes <= block_length(z), 2, 1)
+
+
 @inline
 def _loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, rows):
     """Rows are taken a few at a time, and finished while the next few are summed.
@@ -88,7 +95,7 @@ def _loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, 
     y_of, s_of, z = address(targets), address(options.sample_weight), address(logits)
     to = RowOutputs(address(loss), address(lse), address(options.entropy), address(options.rank))
     stop = rows[1] + at_once if rows[0] < rows[1] else rows[0]  # with one more time, to finish the last
-    copies, copies_before, tops = 0, 0, (math.nan, math.nan)
+    copies, copies_before, tops, n_ahead = 0, 0, (math.nan, math.nan), _rows_to_look_ahead(n_classes, z)
     for start in range(rows[0], stop, at_once):
         slots = slots_in_memory(scratch_slots)
         copies, copies_before = at_once - copies, copies
@@ -103,7 +110,7 @@ def _loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, 
             y, s = target_of(y_of, here), sample_weight_of(s_of, here)
             is_row = i < rows[1]
             is_kept = is_row & (y != ignore_index) & (s != 0.0)
-            ahead = row_ahead(logits, _clamped(i + 2, rows), i + 2 < rows[1])
+            ahead = row_ahead(logits, _clamped(i + n_ahead, rows), i + n_ahead < rows[1])
             top_ahead = _step(
                 is_row,
                 is_kept,
@@ -120,7 +127,7 @@ def _loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, 
                 memory,
                 addresses,
             )
-            tops = tops[1], top_ahead
+            tops = where(n_ahead == 1, top_ahead, tops[1]), top_ahead
         solve(slots, start, rows[1], y_of, n_classes, to, addresses)
     restore_subnormals(control)
     _end_streams(grad)

@@ -87,7 +87,7 @@ def sum_part(thread, n_threads, row, exps, memory, sums, options):
         block, ahead = sums_of_block(row, logits, start, block_max, exps, memory, None, options)
         _put_sums(sums, start, z, block)
         following = min(start + block_length(z), last)
-        logits, block_max = block_after(memory.copies, z, following, last, ahead, options)
+        logits, block_max = block_after(memory.copies, row, following, last, ahead, options)
 
 
 @inline

@@ -3,12 +3,11 @@
 A row is read from memory once. It is taken in blocks that stay in the first-level cache; while the
 exponentials of one block are computed, the maximum of the next is found in the same loop, or else when its
 logits are copied, so the shift of a block is known before its first exponential and none is ever computed
-twice. Nothing else of one block is needed for another. Where a row has one block alone, in place of its
-next the maximum of a later row is found, two rows on, so that neither row waits for it. Exponentials are
+twice. Nothing else of one block is needed for another. In place of a block after the last, the maximum
+of the first block of a later row is found. Exponentials are
 stored under the shift of their block; whoever finishes the row brings them to that of the row.
 """
 
-import math
 from typing import Any, NamedTuple
 
 from ..simd import (
@@ -30,7 +29,6 @@ from .row_block import (
     copies_for,
     copies_in_memory,
     first_block,
-    largest_ahead,
     sum_block,
 )
 from .shape import block_length, end_of_block, n_classes_of, number_of_blocks
@@ -50,7 +48,7 @@ class Row(NamedTuple):
     u_y: float  # transformed
     soft_targets: Any
     weight: Any
-    ahead: Any  # logits of a later row, to find their largest, if rows have one block
+    ahead: Any  # logits of a later row, to find the largest of its first block
 
 
 class Memory(NamedTuple):
@@ -149,16 +147,14 @@ def sum_exp(row, top, exps, memory, before, options):
 
     With `exps`, which may be the logits, every exponential is stored there, and the shift of each block
     in the memory; as is every transformed logit if there is memory for them. `top` is the largest logit of
-    a row of one block, if it is known, and NaN if not; so is what comes with the sums, of the row ahead.
+    the first block, or NaN if it is not known; what comes with the sums is that of the row ahead, if any.
     """
-    z, n_classes, top_ahead = row.logits, row.n_classes, math.nan
+    z, n_classes = row.logits, row.n_classes
     logits, block_max = first_block(memory.copies, z, n_classes, top, options)
     sums = _no_sums(row, block_max, options)
     for start in range(0, n_classes, block_length(z)):
         block, ahead = sums_of_block(row, logits, start, block_max, exps, memory, before, options)
         sums, following = plus_block(sums, block, row, start, options), start + block_length(z)
-        logits, block_max = block_after(memory.copies, z, following, n_classes, ahead, options)
-        if n_classes <= block_length(z):
-            top_ahead = largest_ahead(memory.copies, row, ahead)
+        logits, block_max = block_after(memory.copies, row, following, n_classes, ahead, options)
     finish_target(before, options)
-    return sums, top_ahead
+    return sums, block_max

@@ -124,14 +124,6 @@ def block_at(copies, z, start, n_classes, options):
 
 
 @inline
-def _largest_found(z, start, n_classes, ahead):
-    """That of the block at `start`, from what was found on the way: more, if the row's end cuts it off."""
-    if start + block_length(z) <= n_classes:
-        return float(reduce_max(ahead))
-    return _largest(None, z, start, n_classes, None, None)
-
-
-@inline
 def _known_or_found(top, z, n_classes):
     return top if top == top else _largest(None, z, 0, n_classes, None, None)
 
@@ -144,27 +136,40 @@ def first_block(copies, z, n_classes, top, options):
     return block_at(copies, z, 0, n_classes, options)
 
 
+@formula
+def _unseen(row, start, n_classes):
+    """Of the block at `start`, or the first of the row ahead, the logits that were not seen on the way."""
+    z, block = row.logits, block_length(row.logits)
+    if row.ahead is None:
+        return z, start, n_classes
+    is_ahead, seen = start >= n_classes, full_vectors_end(wide(z), start - block, n_classes) - (start - block)
+    return (
+        where(is_ahead, row.ahead, z),
+        where(is_ahead, seen, start),
+        where(is_ahead, min(block, n_classes), n_classes),
+    )
+
+
 @inline
-def _largest_ahead(row, ahead):
-    like = wide(row.logits)
-    seen = full_vectors_end(like, 0, row.n_classes)
-    return max(float(reduce_max(ahead)), _largest(None, row.ahead, seen, row.n_classes, None, None))
+def _largest_after(row, start, n_classes, ahead):
+    found = float(reduce_max(ahead))
+    if start + block_length(row.logits) > n_classes:
+        z, first, stop = _unseen(row, start, n_classes)
+        rest = _largest(None, z, first, stop, None, None)
+        # What was found before the row's end has logits of other blocks among it.
+        found = max(found, rest) if start >= n_classes else rest
+    return found
 
 
 @formula
-def largest_ahead(copies, row, ahead):
-    """That of the row ahead, from what was found on the way; NaN if nothing was."""
-    if row.ahead is None or copies.computed is not None:
-        return math.nan
-    return _largest_ahead(row, ahead)
+def block_after(copies, row, start, n_classes, ahead, options):
+    """As `block_at`, for the block after one that was summed, on the way through which `ahead` was found.
 
-
-@formula
-def block_after(copies, z, start, n_classes, ahead, options):
-    """As `block_at`, for the block after one that was summed, on the way through which `ahead` was found."""
+    After the last it is the first of the row ahead, of which only the largest is known, and not of copies.
+    """
     if copies.computed is None:
-        return Stretch(z, 0), _largest_found(z, start, n_classes, ahead)
-    return block_at(copies, z, start, n_classes, options)
+        return Stretch(row.logits, 0), _largest_after(row, start, n_classes, ahead)
+    return block_at(copies, row.logits, start, n_classes, options)
 
 
 @inline
@@ -218,10 +223,10 @@ def ask_ahead(row, j, like):
 
 @formula
 def _next_block(start, row):
-    """Where it starts, or as many classes do that end the row; in the row ahead, if this has one block."""
+    """Where it starts, or as many classes do that end the row; after the last, where the row ahead does."""
     block = block_length(row.logits)
     later = skip(row.logits, max(0, min(start + block, row.n_classes - block)))
-    return later if row.ahead is None else where(row.n_classes <= block, row.ahead, later)
+    return later if row.ahead is None else where(start + block >= row.n_classes, row.ahead, later)
 
 
 @formula
