@@ -1,0 +1,79 @@
+"""Arguments of cross-entropy that share memory are refused, before anything is written."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+import fastxent
+
+
+def test_a_gradient_may_not_lie_on_the_logits_turned():
+    logits = np.zeros((3, 3))
+    with pytest.raises(ValueError, match="grad_out must be logits itself or not overlap"):
+        fastxent.cross_entropy_with_grad(logits, [0, 1, 2], grad_out=logits.T)
+    assert not logits.any()
+
+
+def test_outputs_may_not_overlap_the_targets():
+    logits = np.zeros((3, 4))
+    targets = logits.view(np.int64)[:, 0]
+    with pytest.raises(ValueError, match="grad_out must not overlap targets"):
+        fastxent.cross_entropy_with_grad(logits, targets, grad_out=logits)
+    with pytest.raises(ValueError, match="loss_out must not overlap targets"):
+        fastxent.cross_entropy(np.ones((3, 4)), targets, loss_out=logits[:, 0])
+    assert not logits.any()
+
+
+def overlapping():
+    """Element 3 of one stretch of memory, in every argument that is an array."""
+    integers = np.zeros(20, np.int64)
+    floats = integers.view(np.float64)
+    return {
+        "logits": floats[:12].reshape(3, 4),
+        "targets": integers[2:5],
+        "weight": floats[:4],
+        "sample_weight": floats[3:6],
+        "loss_out": floats[1:4],
+        "lse_out": floats[2:5],
+        "rank_out": integers[3:6],
+        "entropy_out": floats[1:4],
+        "grad_out": floats[1:13].reshape(3, 4),
+        "hess_out": floats[:12].reshape(3, 4),
+        "targets_grad_out": floats[3:15].reshape(3, 4),
+    }
+
+
+OVERLAPS = [
+    (name, other)
+    for name, other in itertools.combinations(overlapping(), 2)
+    if other.endswith("_out") and (name, other) != ("rank_out", "targets_grad_out")
+]
+
+
+@pytest.mark.parametrize(("name", "other"), OVERLAPS)
+def test_no_output_may_overlap_another_argument(name, other):
+    shared = overlapping()
+    soft = other == "targets_grad_out"
+    if soft:
+        shared["targets"] = shared["logits"]
+    arguments = {
+        "logits": np.arange(12.0).reshape(3, 4),
+        "targets": np.full((3, 4), 0.25) if soft else np.array([0, 3, 2]),
+    }
+    arguments |= {name: shared[name], other: shared[other]}
+    before = {key: value.copy() for key, value in arguments.items()}
+    with pytest.raises(ValueError, match=rf"({name}|{other}) must .*overlap ({name}|{other}|it) in memory"):
+        fastxent.cross_entropy_with_grad(**arguments)
+    for key, value in arguments.items():
+        np.testing.assert_array_equal(value, before[key])
+
+
+@pytest.mark.parametrize("views", [False, True], ids=["a view of the logits", "views of one buffer"])
+def test_plain_targets_in_the_memory_of_the_gradient_are_refused(views):
+    buffer = np.zeros(4 * 5 + 8, np.float64)
+    logits = buffer[:20].reshape(4, 5) if views else np.zeros((4, 5))
+    targets = (buffer[17:21] if views else logits.reshape(-1)[4:8]).view(np.int64)
+    with pytest.raises(ValueError, match="grad_out must not overlap targets"):
+        fastxent.cross_entropy_with_grad(logits, targets, grad_out=logits)
+    assert not logits.any()
