@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numba
 import numpy as np
 import pytest
 
@@ -19,7 +20,7 @@ FOLDER = Path(__file__).parent.parent / "asv_benchmarks"
 sys.path.append(str(FOLDER))  # as for its scripts; processes that they start inherit it
 
 from benchmarks import limits, on_gpu, problems, rounds, starting  # noqa: E402
-from comparison import accuracy, contenders, contest, goals, options, report  # noqa: E402
+from comparison import accuracy, arithmetic, contenders, contest, goals, options, report  # noqa: E402
 
 SMALL = {"shape": (4, 148), "dtype": "float32", "function": "cross_entropy_with_grad"}
 SHAPE = SMALL["shape"]
@@ -183,6 +184,16 @@ def test_first_call_is_timed_in_a_new_process_without_and_with_its_cache(monkeyp
     assert seen[:2] == seen[2:]
 
 
+def test_the_arithmetic_limit_does_the_operations_that_it_counts():
+    """Half of them are steps of y·½ + ½, and come nearer to 1 by half each; the others stay at ½."""
+    one, all_threads = arithmetic.start(64), arithmetic.start(2**16)
+    arithmetic.compute(one, 64)
+    assert (one[:, 1] == 1.5 - 2.0 ** -(1 + arithmetic.OPERATIONS // 2)).all()
+    assert len(all_threads) == numba.get_num_threads()
+    arithmetic.compute(all_threads, 2**16)
+    assert (all_threads[:, 1] == 1.5).all()
+
+
 def test_steps_are_the_goals_that_need_a_process_each():
     assert len(goals.steps(goals.TINY)) == 10
 
@@ -242,9 +253,10 @@ def test_report_keeps_losing_cells_and_draws_them(tmp_path):
     cases = contest.TINY_CASES
     seconds = {
         contenders.MEMORY: dict.fromkeys(cases, (1e-3, 0.5e-3)),
+        contenders.ARITHMETIC: dict.fromkeys(cases, (2e-3, 1.5e-3)),
         "SciPy": dict.fromkeys(cases, (1e-3, 0.25e-3)),
     }
-    assert report.contest_table(seconds).splitlines()[2] == "| 16×10 | 1 | 0.50 | 0.25× |"
+    assert report.contest_table(seconds).splitlines()[2] == "| 16×10 | 1 | 0.50 | 0.75 | 0.25× |"
     report.picture(seconds, tmp_path / "roofline.svg")
     assert "SciPy" in (tmp_path / "roofline.svg").read_text()
 

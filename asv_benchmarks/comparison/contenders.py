@@ -12,6 +12,8 @@ import numpy as np
 from benchmarks.problems import Problem, check_same
 from benchmarks.rounds import Call
 
+from . import arithmetic
+
 Result = tuple[Any, Any]  # the mean loss and its gradient
 
 TOLERANCE = 1e-4  # of the largest element: others add up a hundred thousand float32 in float32
@@ -31,6 +33,11 @@ class Task(NamedTuple):
 
 def _memory(problem):
     return Task(problem.calls()["memory"], None)
+
+
+def _arithmetic(problem):
+    vectors = arithmetic.start(problem.first.size)
+    return Task(Call(lambda: arithmetic.compute(vectors, problem.first.size)), None)
 
 
 def _numpy(problem):
@@ -125,9 +132,10 @@ class Contender(NamedTuple):
         return all(find_spec(name) for name in self.needs)
 
 
-MEMORY = "memory limit"
+MEMORY, ARITHMETIC = LIMITS = "memory limit", "arithmetic limit"
 CONTENDERS = {
     MEMORY: Contender(_memory),
+    ARITHMETIC: Contender(_arithmetic),
     "naive NumPy": Contender(_numpy),
     "SciPy": Contender(_scipy, ("scipy",)),
     "PyTorch eager": Contender(_torch, ("torch",)),

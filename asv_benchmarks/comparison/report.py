@@ -1,5 +1,6 @@
 """The tables, in Markdown, and the picture; and how they get into the README."""
 
+import itertools
 import platform
 import re
 from collections.abc import Iterable
@@ -13,7 +14,7 @@ import numpy as np
 import fastxent
 
 from .accuracy import Errors
-from .contenders import CONTENDERS, MEMORY
+from .contenders import CONTENDERS, LIMITS, MEMORY
 from .contest import Seconds
 from .goals import Goal
 
@@ -27,16 +28,14 @@ def modules_of(contenders: Iterable[str]) -> set[str]:
 
 def contest_table(seconds: Seconds) -> str:
     """Contenders that lost by less than others stand beside those that won: nothing is left out."""
-    others = [name for name in seconds if name != MEMORY]
-    lines = [
-        "| loss and gradient in place, float32 | fastxent, ms | share of memory limit | "
-        + " | ".join(others)
-        + " |",
-        "|---|--:|--:|" + "--:|" * len(others),
-    ]
-    for case, (ours, memory) in seconds[MEMORY].items():
-        ratios = [theirs / beside for beside, theirs in (seconds[name][case] for name in others)]
-        cells = [f"{ours * 1e3:.4g}", f"{memory / ours:.2f}", *map(_times, ratios)]
+    columns = ["loss and gradient in place, float32", "fastxent, ms"]
+    columns += [f"share of {name}" if name in LIMITS else name for name in seconds]
+    lines = [f"| {' | '.join(columns)} |", "|---|--:|" + "--:|" * len(seconds)]
+    for case, (ours, _) in seconds[MEMORY].items():
+        cells = [f"{ours * 1e3:.4g}"]
+        for name in seconds:
+            beside, theirs = seconds[name][case]
+            cells.append(f"{theirs / beside:.2f}" if name in LIMITS else _times(theirs / beside))
         lines.append(f"| {case} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -105,7 +104,7 @@ def circumstances(modules: Iterable[str]) -> str:
 
 
 def picture(seconds: Seconds, path: Path) -> None:
-    """Bytes that must move, 8 a logit, over time: what a contender reaches under what memory gives."""
+    """Bytes that must move, 8 a logit, over time: what a contender reaches under what the limits allow."""
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -114,13 +113,16 @@ def picture(seconds: Seconds, path: Path) -> None:
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
     gigabytes = np.array([8e-9 * np.prod(case.shape) for case in cases])
-    ours, memory = np.array([seconds[MEMORY][case] for case in cases]).T
-    axes.plot(gigabytes / memory, color="black", linestyle="--", label=MEMORY)
+    ours, _ = np.array([seconds[MEMORY][case] for case in cases]).T
     axes.plot(gigabytes / ours, color="C3", marker="o", linewidth=2.5, label="fastxent")
-    for i, name in enumerate(name for name in seconds if name != MEMORY):
+    colors = (f"C{i}" for i in itertools.count() if i != 3)
+    for name in seconds:
         beside, theirs = np.array([seconds[name][case] for case in cases]).T
         speed = gigabytes / ours * beside / theirs  # by the ratio measured in one process
-        axes.plot(speed, color=f"C{i if i < 3 else i + 1}", marker=".", label=name)
+        if name in LIMITS:
+            axes.plot(speed, color="black", linestyle=("--", ":")[LIMITS.index(name)], label=name)
+        else:
+            axes.plot(speed, color=next(colors), marker=".", label=name)
     axes.set_xticks(range(len(cases)), list(map(str, cases)), rotation=20, ha="right")
     axes.set_yscale("log")
     axes.set_ylabel("GB/s, loss and gradient in place")
