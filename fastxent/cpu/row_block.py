@@ -124,15 +124,15 @@ def block_at(copies, z, start, n_classes, options):
 
 
 @inline
-def _known_or_found(top, z, n_classes):
-    return top if top == top else _largest(None, z, 0, n_classes, None, None)
+def _known_or_found(top, z, start, n_classes):
+    return top if top == top else _largest(None, z, start, n_classes, None, None)
 
 
 @formula
 def first_block(copies, z, n_classes, top, options):
     """As `block_at` for the row's first block, whose largest logit may be known; NaN if it is not."""
     if copies.computed is None:
-        return Stretch(z, 0), _known_or_found(top, z, n_classes)
+        return Stretch(z, 0), _known_or_found(top, z, 0, n_classes)
     return block_at(copies, z, 0, n_classes, options)
 
 
@@ -157,7 +157,7 @@ def _largest_after(row, start, n_classes, ahead):
         z, first, stop = _unseen(row, start, n_classes)
         rest = _largest(None, z, first, stop, None, None)
         # What was found before the row's end has logits of other blocks among it.
-        found = max(found, rest) if start >= n_classes else rest
+        found = found if start >= n_classes and found > rest else rest
     return found
 
 
