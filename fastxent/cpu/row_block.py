@@ -152,6 +152,7 @@ def _unseen(row, start, n_classes):
 
 @inline
 def _largest_after(row, start, n_classes, ahead):
+    """From what was found on the way and, of a block that was not all seen, the rest."""
     found = float(reduce_max(ahead))
     if start + block_length(row.logits) > n_classes:
         z, first, stop = _unseen(row, start, n_classes)
