@@ -81,7 +81,7 @@ def run_under(layer, program):
     out, _ = run(FUNCTIONS + WORK + program, NUMBA_THREADING_LAYER=layer, NUMBA_NUM_THREADS="2")
     if out == "missing\n":
         pytest.skip(f"Numba finds no {layer} here")
-    assert out.splitlines()[-1] == layer  # tbb prints that it cannot stop its threads before a fork
+    assert layer in out.splitlines()  # tbb prints too, that it cannot stop its threads before a fork
 
 
 @pytest.mark.parametrize("layer", ["omp", tbb, "workqueue"])
