@@ -13,13 +13,10 @@ from numba.core.errors import TypingError
 from numba.extending import overload
 
 from . import losses
+from ._njit_arrays import FLAGS, given_grad, new_grad
 
 _NUMBERS = "label_smoothing", "focal_gamma", "z_loss", "softcap", "logit_scale", "normalizer"
 _NEVER_NONE = "ignore_index", "label_smoothing", "focal_gamma", "z_loss", "logit_scale", "reduction", "axis"
-
-
-# All of these are set, because what is not set is as in the caller; fastmath, say.
-FLAGS: Any = {"fastmath": False, "error_model": "numpy", "boundscheck": False, "no_cpython_wrapper": True}
 
 
 def _require(is_right: bool, name: str, wanted: str, got: Any) -> None:
@@ -140,8 +137,6 @@ def _cross_entropy_with_grad(
     targets_grad_out=None,
 ):
     given = _types_of(locals())
-    from ._njit_solve import given_grad, new_grad
-
     solve = _solver(given, given["grad_out"] or given["logits"])
     grad_of = given_grad if given["grad_out"] else new_grad
 

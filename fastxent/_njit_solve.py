@@ -8,16 +8,26 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import types
 
 from . import _dispatch
-from ._njit import FLAGS
+from ._njit_arrays import (
+    function,
+    loss_of_each,
+    loss_of_only,
+    new_rows,
+    nothing,
+    one_row,
+    put_values,
+    reduced_loss,
+    same,
+    stored_losses,
+    to_float64,
+    to_int64,
+)
 from .cpu import FEW_CLASSES, SHORT_ROW, Options, calls
 from .simd.formula import formula
 from .simd.overlap import first_overlapping
-
-_function = njit(no_cfunc_wrapper=True, **FLAGS)
-_INT64_MAX = np.uint64(2**63 - 1)
 
 
 class _Invalid(ValueError):
@@ -45,120 +55,6 @@ class _NoClass(IndexError):
         )
 
 
-@_function
-def _same(argument):
-    return argument
-
-
-@_function
-def _nothing(argument):
-    return None
-
-
-@_function
-def _one_row(array):
-    return np.expand_dims(array, 0)
-
-
-@_function
-def _one_int64(number):
-    array = np.empty(1, np.int64)
-    array[0] = number
-    return array
-
-
-@_function
-def _one_float64(number):
-    array = np.empty(1, np.float64)
-    array[0] = number
-    return array
-
-
-@_function
-def _as_int64(array):
-    return np.ascontiguousarray(array).astype(np.int64)
-
-
-@_function
-def _uint64_as_int64(array):
-    # What int64 cannot hold is out of range anyway, and must not wrap to a valid class.
-    return np.minimum(np.ascontiguousarray(array), _INT64_MAX).astype(np.int64)
-
-
-@_function
-def _one_uint64(number):
-    return _one_int64(min(number, _INT64_MAX))
-
-
-@_function
-def _as_float64(array):
-    return np.ascontiguousarray(array).astype(np.float64)
-
-
-def _to_int64(given: types.Type) -> Any:
-    """What makes of targets of this type a contiguous array."""
-    if isinstance(given, types.Integer):
-        return _one_uint64 if types.unliteral(given) == types.uint64 else _one_int64
-    if given.dtype == types.uint64:
-        return _uint64_as_int64
-    return _same if (given.dtype, given.layout) == (types.int64, "C") else _as_int64
-
-
-def _to_float64(given: types.Type | None) -> Any:
-    """The same of weights."""
-    if given is None:
-        return _same
-    if isinstance(given, types.Number):
-        return _one_float64
-    return _same if (given.dtype, given.layout) == (types.float64, "C") else _as_float64
-
-
-@_function
-def _new_rows(z):
-    n_rows = 1
-    for size in z.shape[:-1]:
-        n_rows *= size
-    return np.empty(n_rows, np.float64)
-
-
-@_function
-def _put(out, values):
-    for i, index in enumerate(np.ndindex(out.shape)):
-        out[index] = values[i]
-
-
-@_function
-def new_grad(logits, grad_out):
-    return np.empty(logits.shape, logits.dtype)
-
-
-@_function
-def given_grad(logits, grad_out):
-    return grad_out
-
-
-@_function
-def _reduced(loss, losses, z, loss_out):
-    return loss
-
-
-@_function
-def _each(loss, losses, z, loss_out):
-    result = np.empty(z.shape[:-1], z.dtype)
-    _put(result, losses)
-    return result
-
-
-@_function
-def _only(loss, losses, z, loss_out):
-    return z.dtype.type(losses[0])
-
-
-@_function
-def _stored(loss, losses, z, loss_out):
-    return loss_out
-
-
 @formula
 def _float(number):
     return None if number is None else float(number)
@@ -169,7 +65,7 @@ def _float_or(number, otherwise):
     return float(otherwise if number is None else number)
 
 
-@_function
+@function
 def _first_bad(weights):
     for i in range(weights.size):
         if not 0.0 <= weights.flat[i] < math.inf:
@@ -177,7 +73,7 @@ def _first_bad(weights):
     return -1
 
 
-@_function
+@function
 def _check_weights(z, weight, w, sample_weight, s):
     """The last two pairs are as given, or None, and as kernels take them."""
     if weight is not None:
@@ -196,7 +92,7 @@ def _check_weights(z, weight, w, sample_weight, s):
             )
 
 
-@_function
+@function
 def _check_numbers(label_smoothing, focal_gamma, z_loss, softcap, logit_scale, normalizer, hess_out):
     if label_smoothing is not None and not 0.0 <= label_smoothing <= 1.0:
         raise _Invalid("label_smoothing must be from 0 to 1, got {}", label_smoothing)
@@ -214,15 +110,15 @@ def _check_numbers(label_smoothing, focal_gamma, z_loss, softcap, logit_scale, n
         raise _Invalid("hess_out cannot be had with focal_gamma, where the Hessian is not that of softmax")
 
 
-_has_neighbouring_rows = _function(_dispatch._has_neighbouring_rows)
+_has_neighbouring_rows = function(_dispatch._has_neighbouring_rows)
 
 
-@_function
+@function
 def _is_side_by_side(array):
     return True if array is None else array.strides[array.ndim - 1] == array.itemsize
 
 
-@_function
+@function
 def _run(z, y, ignore_index, divisor, options, losses, lse, grad):
     are_side_by_side = _is_side_by_side(z) and _is_side_by_side(grad) and _is_side_by_side(options.hess)
     if z.shape[-1] <= FEW_CLASSES:
@@ -247,20 +143,24 @@ def _run(z, y, ignore_index, divisor, options, losses, lse, grad):
 def solver(reduction: str, **given: types.Type | None) -> Any:
     """What to call with these arguments, in this order, for arguments of these types."""
     is_row, is_reduced = given["logits"].ndim == 1, reduction != "none"
-    as_y = _to_int64(given["targets"])
-    as_w, as_s = _to_float64(given["weight"]), _to_float64(given["sample_weight"])
+    as_y = to_int64(given["targets"])
+    as_w, as_s = to_float64(given["weight"]), to_float64(given["sample_weight"])
     as_rows, as_grad, as_hess = (
-        _one_row if is_row and given[name] else _same for name in ("logits", "grad", "hess_out")
+        one_row if is_row and given[name] else same for name in ("logits", "grad", "hess_out")
     )
-    new_losses = _nothing if is_reduced and not given["loss_out"] else _new_rows
+    new_losses = nothing if is_reduced and not given["loss_out"] else new_rows
     new_lse, new_rank, new_entropy = (
-        _new_rows if given[name] else _nothing for name in ("lse_out", "rank_out", "entropy_out")
+        new_rows if given[name] else nothing for name in ("lse_out", "rank_out", "entropy_out")
     )
-    loss_of = _reduced if is_reduced else _stored if given["loss_out"] else _only if is_row else _each
+    loss_of = loss_of_only if is_row else loss_of_each
+    if given["loss_out"]:
+        loss_of = stored_losses
+    if is_reduced:
+        loss_of = reduced_loss
     usual_divisor = 0.0 if reduction == "mean" else 1.0
 
     # fmt: off
-    @_function
+    @function
     def solve(
         logits, targets, weight, sample_weight, ignore_index, label_smoothing, focal_gamma, z_loss, softcap,
         logit_scale, normalizer, loss_out, lse_out, rank_out, entropy_out, grad, hess_out,
@@ -292,13 +192,13 @@ def solver(reduction: str, **given: types.Type | None) -> Any:
         if bad >= 0:
             raise _NoClass(logits.shape[:-1], bad, y.flat[bad], z.shape[-1], ignore_index)
         if loss_out is not None:
-            _put(loss_out, losses)
+            put_values(loss_out, losses)
         if lse_out is not None:
-            _put(lse_out, lse)
+            put_values(lse_out, lse)
         if rank_out is not None:
-            _put(rank_out, rank)
+            put_values(rank_out, rank)
         if entropy_out is not None:
-            _put(entropy_out, entropy)
+            put_values(entropy_out, entropy)
         return loss_of(loss, losses, z, loss_out)
 
     return solve

@@ -255,5 +255,5 @@ def test_a_users_cached_function_is_compiled_anew_after_an_upgrade_of_any_file(r
     second, *others = losses()
     assert others == [second, 0]
     assert second != first
-    upgrade("_njit_solve.py", "loss_out):\n    return loss\n", "loss_out):\n    return 2.0 * loss\n")
+    upgrade("_njit_arrays.py", "loss_out):\n    return loss\n", "loss_out):\n    return 2.0 * loss\n")
     assert losses() == (2 * second, second, 0)
