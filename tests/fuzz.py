@@ -141,8 +141,10 @@ class _Truth:
 
     def _sizes(self):
         """Of the terms of each result, besides the result itself; for each element, row, or for all."""
-        x, given = np.where(np.isfinite(self.x), self.x, 0), self.given
-        scale, n_classes = given.get("logit_scale", 1.0), x.shape[self.axis]
+        given, scale = self.given, self.given.get("logit_scale", 1.0)
+        of_infinity = (given.get("softcap") or 0) / scale
+        x = np.where(np.isfinite(self.x), self.x, of_infinity)
+        n_classes = x.shape[self.axis]
         lse = 1 + np.abs(x).max(self.axis, initial=0) * scale + np.log(1 + n_classes)
         if self.name in ("softmax", "log_softmax"):
             lse = np.expand_dims(lse, self.axis)
