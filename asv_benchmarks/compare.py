@@ -1,4 +1,4 @@
-"""fastxent beside other libraries, beside the memory limit, and beside what was asked of it.
+"""fastxent beside other libraries, the limits of memory and arithmetic, and what was asked of it.
 
 Every contender that is installed gets a process, in which it and fastxent take turns on the same arrays, and
 computes the same loss and gradient, or the command fails. Prints tables; takes about eight minutes.
@@ -53,7 +53,7 @@ def measured_goals(seconds: Seconds, sizes: goals.Sizes, done: Callable[[], Any]
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="fastxent beside other libraries and the memory limit")
+    parser = argparse.ArgumentParser(description="fastxent beside other libraries and both limits")
     parser.add_argument("--write", action="store_true", help="tables into README.md, and its picture")
     parser.add_argument("--quick", action="store_true", help="tiny arrays, few options: does it work?")
     parser.add_argument(

@@ -125,6 +125,7 @@ def block_at(copies, z, start, n_classes, options):
 
 @inline
 def _known_or_found(top, z, start, n_classes):
+    # A literal 0 in place of `start` would have Numba compile `_largest` for it alone.
     return top if top == top else _largest(None, z, start, n_classes, None, None)
 
 
