@@ -129,12 +129,8 @@ def _call_masked(context, builder, operation, p, lanes, result, arguments):
     return builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), arguments)
 
 
-def _as_it_is(builder, vector):
-    """LLVM: the same vector, by a road the optimiser does not see through.
-
-    It would otherwise read all lanes, also those that are nobody's memory, where what is computed from the
-    vector is masked by the same mask.
-    """
+def as_it_is(builder, vector):
+    """LLVM: the same vector, of float32 or float64, by a road the optimiser does not see through."""
     name = (
         f"llvm.arithmetic.fence.v{vector.type.count}f{64 if vector.type.element == ir.DoubleType() else 32}"
     )
@@ -151,7 +147,9 @@ def _read_masked(context, builder, operation, p, vector, where_from, mask, fille
     if p.dtype != vector.dtype:
         read = from_storage(context, builder, read, p.dtype, vector.dtype)
     if operation == "load" and isinstance(vector.dtype, types.Float):
-        read = _as_it_is(builder, read)
+        # Where what is computed from it is masked by the same mask, all lanes would otherwise be read, also
+        # those that are nobody's memory.
+        read = as_it_is(builder, read)
     return read if p.dtype == vector.dtype else builder.select(mask, read, filler)
 
 

@@ -9,7 +9,7 @@ from numba.core import cgutils, types
 from numba.core.typing.templates import signature
 from numba.extending import intrinsic
 
-from .memory import element_vector, loaded_vector, optional_z
+from .memory import as_it_is, element_vector, loaded_vector, optional_z
 from .storage import from_storage, to_storage
 
 _INDEX = types.int64
@@ -92,6 +92,9 @@ def store_four(typing_context, p, stride, vectors):
             for vector in cgutils.unpack_tuple(builder, args[2])
         ]
         for i, joined in enumerate(_transposed(builder, columns)):
+            if p.dtype == dtype:
+                # Each piece is stored from the whole, and not put together by four shuffles of its own.
+                joined = as_it_is(builder, joined)
             for first in range(0, lanes, _WIDTH):
                 piece = _shuffle(builder, joined, joined, list(range(first, first + _WIDTH)))
                 builder.store(piece, _four_of_row(builder, args[0], step, first + i, four), align=1)
