@@ -199,8 +199,6 @@ def test_exp_or_zero_has_the_bits_of_exp_scaled_and_no_subnormal_ones(dtype):
         ("log", -INF, NAN),
         ("log1p", 0.0, 0.0),
         ("log1p", -1.0, -INF),
-        ("log1p", -1.5, NAN),
-        ("log1p", -INF, NAN),
         ("log1p", INF, INF),
         ("log1p", NAN, NAN),
         ("log1p", 1e-37, np.float32(1e-37)),
