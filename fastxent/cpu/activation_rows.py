@@ -26,7 +26,7 @@ from .derivatives import parts
 from .finish import Derivatives, Unfinished, finish
 from .likelihood import likelihood, probability_scale
 from .options import PLAIN
-from .outcome import Outcome
+from .outcome import Slopes
 from .row import Row, in_memory, memory_for, sum_exp
 from .shape import n_rows_of, rows_of_chunk
 from .shift import Shift, shifted_exp
@@ -53,8 +53,8 @@ def plain_row(z, n_classes):
 @formula
 def unfinished_softmax(row, exps, memory, to, shift, top, scale):
     """Softmax is the gradient of log-sum-exp, whose slope is 1."""
-    outcome = Outcome(0.0, 0.0, 0.0, scale, 1.0, 0.0, 0.0, 0.0, 0.0)
-    return Unfinished(row, exps, memory.shifts, None, to, 0.0, shift, top, outcome, 1.0)
+    slopes = Slopes(scale, 1.0, 0.0, 0.0, 0.0, 0.0)
+    return Unfinished(row, exps, memory.shifts, None, to, 0.0, shift, top, slopes, 1.0)
 
 
 @formula

@@ -1,4 +1,4 @@
-"""The derivatives of a row's loss, from its exponentials and its outcome.
+"""The derivatives of a row's loss, from its exponentials and its slopes.
 
 For vectors of classes with scalars of the row, or vectors with one row a lane.
 """
@@ -39,13 +39,13 @@ class Factors(NamedTuple):
 
 
 @formula
-def factors_for(outcome, row_factor, ratio, z):
+def factors_for(slopes, row_factor, ratio, z):
     """In the dtype of z; `ratio` brings the exponentials to the shift of the row."""
     return Factors(
-        parts(outcome.scale * outcome.slope * row_factor * ratio, z),
-        parts(outcome.scale * ratio, z),
+        parts(slopes.scale * slopes.slope * row_factor * ratio, z),
+        parts(slopes.scale * ratio, z),
         narrow(row_factor, z),
-        narrow(outcome.log_top, z),
+        narrow(slopes.log_top, z),
     )
 
 
@@ -86,18 +86,18 @@ def second_derivative(e, factors, z_loss, logit_scale):
 
 
 @formula
-def target_gradient(outcome, m_y, u_y, row_factor, label_smoothing, logit_scale, softcap):
+def target_gradient(slopes, m_y, u_y, row_factor, label_smoothing, logit_scale, softcap):
     """That of an integer target's class, for which p − 1 would cancel."""
-    g = outcome.target_grad * row_factor
+    g = slopes.target_grad * row_factor
     if label_smoothing is not None:
         g = g - m_y * row_factor
     return chain_rule(g, u_y, logit_scale, softcap)
 
 
 @formula
-def target_second_derivative(outcome, row_factor, z_loss, logit_scale):
-    h = outcome.p_y * outcome.q * (outcome.slope * row_factor)
-    return _curvature(h, outcome.p_y, row_factor, z_loss, logit_scale)
+def target_second_derivative(slopes, row_factor, z_loss, logit_scale):
+    h = slopes.p_y * slopes.q * (slopes.slope * row_factor)
+    return _curvature(h, slopes.p_y, row_factor, z_loss, logit_scale)
 
 
 @formula

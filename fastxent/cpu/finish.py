@@ -1,4 +1,4 @@
-"""The derivatives of a row, from its exponentials and its outcome.
+"""The derivatives of a row, from its exponentials and its slopes.
 
 Summing a row keeps the processor busy, and storing its derivatives the memory. So a row is left unfinished
 until a later one is summed, and the loop that does that finishes it on the way: vector by vector, each
@@ -29,7 +29,7 @@ from .derivatives import (
     targets_gradient,
 )
 from .masses import mass_at, target_mass
-from .outcome import Outcome
+from .outcome import Slopes
 from .shape import block_length, end_of_block
 from .shift import Shift, ratio_of_scalars
 from .strided import Streams
@@ -46,7 +46,7 @@ class Derivatives(NamedTuple):
 
 
 class Unfinished(NamedTuple):
-    """A row whose outcome is known; it has no classes if there is none."""
+    """A row whose slopes are known; it has no classes if there is none."""
 
     row: Any
     exps: Any  # under the shifts of their blocks
@@ -56,7 +56,7 @@ class Unfinished(NamedTuple):
     w_y: float
     shift: Shift
     top: float
-    outcome: Outcome
+    slopes: Slopes
     factor: float  # sample weight over divisor
 
 
@@ -113,7 +113,7 @@ def _inner_of(unfinished, start, stop):
     lead = min(unfinished.to.streams.lead, stop - start)
     shifts, at = unfinished.shifts, place_of_shift(start, unfinished.exps)
     block_ratio = ratio_of_scalars(Shift(get(shifts, at), get(shifts, at + 1)), unfinished.shift)
-    factors = factors_for(unfinished.outcome, unfinished.factor, block_ratio, unfinished.exps)
+    factors = factors_for(unfinished.slopes, unfinished.factor, block_ratio, unfinished.exps)
     return Inner(factors, lead, full_vectors_end(wide(unfinished.exps), start + lead, stop))
 
 
@@ -153,12 +153,12 @@ def _finish_target_of(row, unfinished, options):
 @formula
 def _store_target(row, unfinished, options):
     ls, logit_scale = options.label_smoothing, options.logit_scale
-    to, outcome, factor = unfinished.to, unfinished.outcome, unfinished.factor
+    to, slopes, factor = unfinished.to, unfinished.slopes, unfinished.factor
     m_y = target_mass(unfinished.w_y, row.n_classes, ls)
-    g = target_gradient(outcome, m_y, row.u_y, factor, ls, logit_scale, options.softcap)
+    g = target_gradient(slopes, m_y, row.u_y, factor, ls, logit_scale, options.softcap)
     put(to.grad, row.target, g)
     if to.hess is not None:
-        put(to.hess, row.target, target_second_derivative(outcome, factor, options.z_loss, logit_scale))
+        put(to.hess, row.target, target_second_derivative(slopes, factor, options.z_loss, logit_scale))
 
 
 @formula

@@ -31,14 +31,14 @@ from .compile import formula, inline, kernel
 from .derivatives import factors_for
 from .exact_sum import add, empty_sum, value_of
 from .options import in_addresses, transformed
-from .outcome import outcome_of
+from .outcome import RowSums, outcome_of, slopes_of
 from .row_lanes import RowOutputs, row_lanes, set_row_lanes
 from .shape import n_classes_of, n_rows_of, rows_of_chunk
 from .shift import Shift, shift_for, shifted_exp
 from .strided import address, scratch_kept
 from .tally import empty_tally, in_float64, reference_for, tallied
 from .targets import survey
-from .tile import Tile, TileSums, derivatives_of, derivatives_of_targets, exponentials, weight_of_target
+from .tile import Tile, derivatives_of, derivatives_of_targets, exponentials, weight_of_target
 from .tile_blocks import finish_blocks, in_memory, memory_for, sum_blocks
 from .total import flatten_mean_of_no_weight, mean_of
 
@@ -68,11 +68,11 @@ def _sum_tile(tile, targets, options):
         others = add(others, e)
         tally = tallied(tally, terms, options.label_smoothing, options.entropy, options.rank)
         number += 1.0
-    return TileSums(
+    return RowSums(
         value_of(others),
         widen(transformed(z_y, options.logit_scale, options.softcap)),
         w_y,
-        top,
+        widen(top),
         widen(shifted_exp(top, shift)),
         Shift(widen(shift.offset), widen(shift.exponent)),
         in_float64(tally),
@@ -80,16 +80,14 @@ def _sum_tile(tile, targets, options):
 
 
 @inline
-def _finish_tile(tile, targets, sums, outcome, grad, hess, targets_grad, row_factor, options):
+def _finish_tile(tile, targets, sums, slopes, grad, hess, targets_grad, row_factor, options):
     """The derivatives, from the exponentials."""
-    factors = factors_for(outcome, row_factor, 1.0, tile.exps)
-    of_targets = derivatives_of_targets(tile, sums, outcome, row_factor, options)
-    number = broadcast(0.0, tile.exps)
+    factors = factors_for(slopes, row_factor, 1.0, tile.exps)
+    of_targets = derivatives_of_targets(tile, sums, slopes, row_factor, options)
+    top, number = narrow(sums.top, tile.exps), broadcast(0.0, tile.exps)
     for j in range(tile.n_classes):
         is_target = tile.y == number
-        g = derivatives_of(
-            tile, j, is_target, targets, sums.top, factors, of_targets, hess, targets_grad, options
-        )
+        g = derivatives_of(tile, j, is_target, targets, top, factors, of_targets, hess, targets_grad, options)
         store(tile.exps, j * lanes_of(tile.exps), g)
         number += 1.0
     write_all(grad, tile.n_classes, tile.inside, tile.exps)
@@ -109,24 +107,14 @@ def _kept(inside, y, targets, s, sample_weight, ignore_index):
 @formula
 def _loss_tile(tile, memory, targets, s, scale, options, start, to, grad, hess, targets_grad):
     sums = _sum_tile(tile, targets, options) if memory is None else sum_blocks(memory, tile, targets, options)
-    outcome = outcome_of(
-        targets,
-        tile.n_classes,
-        sums.others,
-        sums.u_y,
-        sums.w_y,
-        widen(sums.top),
-        sums.e_top,
-        sums.shift,
-        sums.tally,
-        options,
-    )
-    set_row_lanes(to, start, tile.inside, tile.kept, s, outcome, sums.tally.above, tile.n_classes)
     if grad is not None:
+        slopes, row_factor = slopes_of(targets, tile.n_classes, sums, options), s * scale
         if memory is None:
-            _finish_tile(tile, targets, sums, outcome, grad, hess, targets_grad, s * scale, options)
+            _finish_tile(tile, targets, sums, slopes, grad, hess, targets_grad, row_factor, options)
         else:
-            finish_blocks(tile, memory, targets, sums, outcome, grad, hess, targets_grad, s * scale, options)
+            finish_blocks(tile, memory, targets, sums, slopes, grad, hess, targets_grad, row_factor, options)
+    outcome = outcome_of(targets, tile.n_classes, sums, options)
+    set_row_lanes(to, start, tile.inside, tile.kept, s, outcome, sums.tally.above, tile.n_classes)
 
 
 @formula

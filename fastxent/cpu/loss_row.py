@@ -9,7 +9,7 @@ from .finish import Derivatives, Unfinished
 from .options import is_largest_taken_away
 from .row import Row, transformed_scalar
 from .shift import Shift, shifted_exp
-from .slots import Summed, outcome_in, summed_in
+from .slots import Summed, slopes_in, summed_in
 from .strided import exps_row, packed_rows, row_at, streams_of, to_read, to_write
 from .targets import weight_of
 
@@ -118,6 +118,6 @@ def unfinished_in(slots, slot, places, y, targets, memory, scale, options):
         summed.w_y,
         Shift(summed.shift_offset, summed.shift_exponent),
         summed.top,
-        outcome_in(slots, slot),
+        slopes_in(slots, slot),
         summed.sample_weight * scale,
     )

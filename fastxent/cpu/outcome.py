@@ -1,24 +1,40 @@
-"""From the sums over a row, or over a vector of rows, to its loss and gradient; in float64 throughout."""
+"""From the sums over a row, or over a vector of rows, to its loss and derivatives; in float64 throughout."""
 
 import math
 from typing import Any, NamedTuple
 
 from ..simd import full_like, maximum, power, where
 from .compile import formula
-from .likelihood import likelihood
+from .likelihood import Likelihood, likelihood
 from .options import is_largest_taken_away, zero_times_infinity_is_zero
-from .shift import shifted_exp
+from .shift import Shift, shifted_exp
+from .tally import Tally
+
+
+class RowSums(NamedTuple):
+    """What is summed over a row, or over each of a vector of rows."""
+
+    others: Any  # exponentials of all classes but the target's; of all for soft targets
+    u_y: Any
+    w_y: Any
+    top: Any
+    e_top: Any
+    shift: Shift
+    tally: Tally
 
 
 class Outcome(NamedTuple):
-    """Derivatives are those of the row's loss with respect to the transformed logits.
+    loss: Any
+    lse: Any
+    entropy: Any
+
+
+class Slopes(NamedTuple):
+    """What derivatives of the row's loss with respect to the transformed logits are made of.
 
     That of class j is slope·p_j − m_j, but target_grad − m_j for an integer target.
     """
 
-    loss: Any
-    lse: Any
-    entropy: Any
     scale: Any  # turns a shifted exponential into a probability
     slope: Any
     log_top: Any  # lse less the largest logit
@@ -54,43 +70,59 @@ def hard_term(loss, q, w_y, label_smoothing, focal_gamma):
     return HardTerm(zero_times_infinity_is_zero(share, loss), share * slope)
 
 
+class _Solved(NamedTuple):
+    row: Likelihood
+    e_y: Any
+    q: Any
+    log_top: Any
+    hard: HardTerm
+
+
 @formula
-def outcome_of(targets, n_classes, others, u_y, w_y, top, e_top, shift, tally, options):
-    """`others` sums the exponentials of all classes but the target's; of all for soft targets (None)."""
-    e_y = shifted_exp(u_y, shift)
-    rest = where(u_y == top, others, all_but_top(others, e_y, e_top))
+def _solved(targets, n_classes, sums, options):
+    """What outcome and slopes are made of. The targets are None for soft ones."""
+    others, u_y, e_y = sums.others, sums.u_y, shifted_exp(sums.u_y, sums.shift)
+    rest = where(u_y == sums.top, others, all_but_top(others, e_y, sums.e_top))
     if targets is None:
-        u_y, others = top, all_but_top(others, 0.0, e_top)
-        rest = others
-    row = likelihood(others, u_y, shift)
+        rest = others = all_but_top(others, 0.0, sums.e_top)
+        u_y = sums.top
+    row = likelihood(others, u_y, sums.shift)
     q = others * row.scale
     log_top = full_like(q, 0.0)  # which nobody asks for
     if is_largest_taken_away(options.label_smoothing, options.entropy):
-        log_top = likelihood(rest, top, shift).loss
-    entropy = log_top + tally.entropy_gap * row.scale
+        log_top = likelihood(rest, sums.top, sums.shift).loss
     if targets is None:  # of no classes, sums are 0 though what is to be summed would be NaN
         log_top = where(n_classes > 0, log_top, 0.0)
-        entropy = where(n_classes > 0, entropy, 0.0)
-    hard = HardTerm(full_like(q, 0.0), full_like(q, 0.0))
-    if targets is not None:
-        hard = hard_term(row.loss, q, w_y, options.label_smoothing, options.focal_gamma)
+        hard = HardTerm(full_like(q, 0.0), full_like(q, 0.0))
+    else:
+        hard = hard_term(row.loss, q, sums.w_y, options.label_smoothing, options.focal_gamma)
+    return _Solved(row, e_y, q, log_top, hard)
+
+
+@formula
+def outcome_of(targets, n_classes, sums, options):
+    row, _, _, log_top, hard = _solved(targets, n_classes, sums, options)
     loss = hard.loss
-    slope = full_like(q, 0.0)  # but for the hard term
     if options.label_smoothing is not None:
-        loss = loss + (tally.mass_gap + tally.mass * log_top)
-        slope = slope + tally.mass
+        loss = loss + (sums.tally.mass_gap + sums.tally.mass * log_top)
     if options.z_loss is not None:
         loss = loss + options.z_loss * row.lse * row.lse
-        slope = slope + 2.0 * options.z_loss * row.lse
+    entropy = log_top + sums.tally.entropy_gap * row.scale
+    if targets is None:
+        entropy = where(n_classes > 0, entropy, 0.0)
+    return Outcome(loss, row.lse, entropy)
+
+
+@formula
+def slopes_of(targets, n_classes, sums, options):
+    """Apart from the outcome, so that derivatives need not wait for logarithms that are not in them."""
+    row, e_y, q, log_top, hard = _solved(targets, n_classes, sums, options)
     p_y = e_y * row.scale
-    return Outcome(
-        loss,
-        row.lse,
-        entropy,
-        row.scale,
-        hard.slope + slope,
-        log_top,
-        p_y,
-        q,
-        slope * p_y - hard.slope * q,
-    )
+    slope = target_slope = full_like(q, 0.0)  # but for the hard term
+    if options.label_smoothing is not None:
+        slope = slope + sums.tally.mass
+    if options.z_loss is not None:
+        slope = slope + 2.0 * options.z_loss * row.lse
+    if not (options.label_smoothing is options.z_loss is None):
+        target_slope = slope * p_y
+    return Slopes(row.scale, hard.slope + slope, log_top, p_y, q, target_slope - hard.slope * q)

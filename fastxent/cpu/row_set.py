@@ -22,7 +22,7 @@ from .derivatives import Factors, Parts, factors_for, target_gradient, target_se
 from .exact_sum import value_of
 from .masses import target_mass
 from .options import transformed
-from .outcome import outcome_of
+from .outcome import RowSums, outcome_of, slopes_of
 from .row_lanes import set_row_lanes
 from .shape import block_length, n_classes_of
 from .shift import Shift, shift_for, shifted_exp
@@ -188,7 +188,7 @@ def _loaded(rows):
 
 @formula
 def solve_set(rows, start, inside, n_classes, targets, scale, to, grad, options):
-    """Results that are one a row are stored, where inside; and what the rows are finished with."""
+    """What the rows are finished with is stored, and where inside the results that are one a row."""
     z, numbers = rows.exps, _loaded(rows)
     s, w_y = numbers.sample_weight, numbers.w_y
     if options.weight is None:
@@ -199,19 +199,19 @@ def solve_set(rows, start, inside, n_classes, targets, scale, to, grad, options)
     e_top = widen(shifted_exp(top, Shift(narrow(shift.offset, z), narrow(shift.exponent, z))))
     above = where(z_y == z_y, numbers.above, float(n_classes))
     tally = Tally(numbers.mass, numbers.mass_gap, numbers.entropy_gap, above)
-    outcome = outcome_of(
-        targets, n_classes, numbers.others, u_y, w_y, numbers.top, e_top, shift, tally, options
-    )
-    set_row_lanes(to, start, inside, s != 0.0, s, outcome, above, n_classes)
+    sums = RowSums(numbers.others, u_y, w_y, numbers.top, e_top, shift, tally)
     if grad is not None:
-        _store_factors(rows, outcome, s * scale)
+        slopes = slopes_of(targets, n_classes, sums, options)
+        _store_factors(rows, slopes, s * scale)
         if targets is not None:
-            _store_derivatives_of_targets(rows.numbers, outcome, u_y, w_y, s * scale, n_classes, options)
+            _store_derivatives_of_targets(rows.numbers, slopes, u_y, w_y, s * scale, n_classes, options)
+    outcome = outcome_of(targets, n_classes, sums, options)
+    set_row_lanes(to, start, inside, s != 0.0, s, outcome, above, n_classes)
 
 
 @formula
-def _store_factors(rows, outcome, row_factor):
-    to, factors = rows.numbers, factors_for(outcome, row_factor, 1.0, rows.exps)
+def _store_factors(rows, slopes, row_factor):
+    to, factors = rows.numbers, factors_for(slopes, row_factor, 1.0, rows.exps)
     store(to.grad_high, 0, widen(factors.grad.high))
     store(to.grad_low, 0, widen(factors.grad.low))
     store(to.prob_high, 0, widen(factors.prob.high))
@@ -221,12 +221,12 @@ def _store_factors(rows, outcome, row_factor):
 
 
 @formula
-def _store_derivatives_of_targets(to, outcome, u_y, w_y, row_factor, n_classes, options):
+def _store_derivatives_of_targets(to, slopes, u_y, w_y, row_factor, n_classes, options):
     ls, logit_scale = options.label_smoothing, options.logit_scale
     m_y = target_mass(w_y, n_classes, ls)
-    g = target_gradient(outcome, m_y, u_y, row_factor, ls, logit_scale, options.softcap)
+    g = target_gradient(slopes, m_y, u_y, row_factor, ls, logit_scale, options.softcap)
     store(to.target_grad, 0, g)
-    store(to.target_hess, 0, target_second_derivative(outcome, row_factor, options.z_loss, logit_scale))
+    store(to.target_hess, 0, target_second_derivative(slopes, row_factor, options.z_loss, logit_scale))
 
 
 @formula

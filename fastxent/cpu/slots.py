@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from ..simd import VECTOR_BYTES, broadcast, empty_float64, first_lanes, get, load, put, store
 from .compile import formula
-from .outcome import Outcome, outcome_of
+from .outcome import RowSums, Slopes, outcome_of, slopes_of
 from .row_lanes import set_row_lanes
 from .shift import Shift
 from .strided import address
@@ -36,7 +36,7 @@ class Slots(NamedTuple):
     """Each number of the rows, side by side: a lane is a slot."""
 
     summed: Any
-    outcome: Any
+    slopes: Any
 
 
 SLOTS = VECTOR_BYTES // 8
@@ -52,7 +52,7 @@ def rows_at_once(n_classes):
 @formula
 def empty_slots():
     """Memory that nothing was summed into yet; whatever is there might take long to compute with."""
-    memory = Slots(empty_float64(len(Summed._fields) * SLOTS), empty_float64(len(Outcome._fields) * SLOTS))
+    memory = Slots(empty_float64(len(Summed._fields) * SLOTS), empty_float64(len(Slopes._fields) * SLOTS))
     p = address(memory.summed)
     for field in range(len(Summed._fields)):
         store(p, field * SLOTS, broadcast(0.0, p))
@@ -62,7 +62,7 @@ def empty_slots():
 @formula
 def slots_in_memory(slots):
     """The addresses."""
-    return Slots(address(slots.summed), address(slots.outcome))
+    return Slots(address(slots.summed), address(slots.slopes))
 
 
 @formula
@@ -85,16 +85,16 @@ def summed_in(slots, slot):
 
 
 @formula
-def outcome_in(slots, slot):
+def slopes_in(slots, slot):
     values = ()
-    for field in range(len(Outcome._fields)):
-        values += (get(slots.outcome, field * SLOTS + slot),)
-    return Outcome(*values)
+    for field in range(len(Slopes._fields)):
+        values += (get(slots.slopes, field * SLOTS + slot),)
+    return Slopes(*values)
 
 
 @formula
 def solve(slots, start, stop, targets, n_classes, to, options):
-    """The outcomes of the rows from `start` to before `stop`, of those in the slots, from what was summed.
+    """The slopes of the rows from `start` to before `stop`, of those in the slots, from what was summed.
 
     Results that are one a row are stored.
     """
@@ -102,9 +102,7 @@ def solve(slots, start, stop, targets, n_classes, to, options):
     for field in range(len(Summed._fields)):
         values += (load(slots.summed, field * SLOTS),)
     rows = Summed(*values)
-    outcome = outcome_of(
-        targets,
-        n_classes,
+    sums = RowSums(
         rows.others,
         rows.u_y,
         rows.w_y,
@@ -112,10 +110,10 @@ def solve(slots, start, stop, targets, n_classes, to, options):
         rows.e_top,
         Shift(rows.shift_offset, rows.shift_exponent),
         Tally(rows.mass, rows.mass_gap, rows.entropy_gap, rows.above),
-        options,
     )
+    for field, value in enumerate(slopes_of(targets, n_classes, sums, options)):
+        store(slots.slopes, field * SLOTS, value)
     kept = rows.sample_weight != 0.0
     inside = first_lanes(min(stop - start, rows_at_once(n_classes)), slots.summed)
+    outcome = outcome_of(targets, n_classes, sums, options)
     set_row_lanes(to, start, inside, kept, rows.sample_weight, outcome, rows.above, n_classes)
-    for field, value in enumerate(outcome):
-        store(slots.outcome, field * SLOTS, value)

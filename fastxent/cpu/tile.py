@@ -15,8 +15,8 @@ from .derivatives import (
 )
 from .masses import class_mass, target_mass
 from .options import transformed
-from .shift import Shift, shifted_exp
-from .tally import Tally, terms_of
+from .shift import shifted_exp
+from .tally import terms_of
 from .vectors import value_at
 
 
@@ -31,18 +31,6 @@ class Tile(NamedTuple):
     kept: Any  # and which of these are read
     exps: Any
     transformed: Any
-
-
-class TileSums(NamedTuple):
-    """In float64, but for `top`."""
-
-    others: Any
-    u_y: Any
-    w_y: Any
-    top: Any
-    e_top: Any
-    shift: Shift
-    tally: Tally
 
 
 @formula
@@ -98,13 +86,13 @@ class TargetDerivatives(NamedTuple):
 
 
 @formula
-def derivatives_of_targets(tile, sums, outcome, row_factor, options):
+def derivatives_of_targets(tile, sums, slopes, row_factor, options):
     """Those of the rows' integer targets, in the lanes of the tile."""
     z = tile.exps
     ls, logit_scale = options.label_smoothing, options.logit_scale
     m_y = target_mass(sums.w_y, tile.n_classes, ls)
-    g = target_gradient(outcome, m_y, sums.u_y, row_factor, ls, logit_scale, options.softcap)
-    h = target_second_derivative(outcome, row_factor, options.z_loss, logit_scale)
+    g = target_gradient(slopes, m_y, sums.u_y, row_factor, ls, logit_scale, options.softcap)
+    h = target_second_derivative(slopes, row_factor, options.z_loss, logit_scale)
     return TargetDerivatives(narrow(g, z), narrow(h, z))
 
 

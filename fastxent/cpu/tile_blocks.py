@@ -27,6 +27,7 @@ from .compile import formula, inline, or_none
 from .derivatives import factors_for
 from .exact_sum import Sum, add, empty_sum, value_of
 from .options import transformed
+from .outcome import RowSums
 from .row_block import BlockSums
 from .shape import BLOCK, block_length, end_of_block, n_classes_of, number_of_blocks
 from .shift import Shift, ratio, shift_for, shifted_exp
@@ -39,7 +40,7 @@ from .tally import (
     reference_for,
     tallied,
 )
-from .tile import TileSums, derivatives_of, derivatives_of_targets, exponentials, weight_of_target
+from .tile import derivatives_of, derivatives_of_targets, exponentials, weight_of_target
 from .vectors import load_float64
 
 
@@ -262,21 +263,21 @@ def sum_blocks(memory, tile, targets, options):
         others = _folded_sums(memory.others_high, memory.others_low, memory.folding, z)
         block = Sums(others, shift, top, _tally_of_slots(memory, z, ls, entropy, rank))
         sums = _plus_block(sums, block, tile, start, u_y, targets, options)
-    row_top = narrow(sums.top, z)
-    e_top = widen(shifted_exp(row_top, _narrowed(sums.shift, z)))
-    return TileSums(sums.others, u_y, w_y, row_top, e_top, sums.shift, sums.tally)
+    e_top = widen(shifted_exp(narrow(sums.top, z), _narrowed(sums.shift, z)))
+    return RowSums(sums.others, u_y, w_y, sums.top, e_top, sums.shift, sums.tally)
 
 
 @inline
-def finish_blocks(tile, memory, targets, sums, outcome, grad, hess, targets_grad, row_factor, options):
+def finish_blocks(tile, memory, targets, sums, slopes, grad, hess, targets_grad, row_factor, options):
     """The derivatives, from the exponentials."""
     z = tile.exps
-    of_targets = derivatives_of_targets(tile, sums, outcome, row_factor, options)
+    of_targets = derivatives_of_targets(tile, sums, slopes, row_factor, options)
+    top = narrow(sums.top, z)
     for start in range(0, tile.n_classes, block_length(z)):
         shift = shift_for(widen(_top_of(memory, start, z, options)), z)
-        factors = factors_for(outcome, row_factor, ratio(shift, sums.shift), z)
+        factors = factors_for(slopes, row_factor, ratio(shift, sums.shift), z)
         for j in range(start, end_of_block(start, tile.n_classes, z)):
             g = derivatives_of(
-                tile, j, tile.y == j, targets, sums.top, factors, of_targets, hess, targets_grad, options
+                tile, j, tile.y == j, targets, top, factors, of_targets, hess, targets_grad, options
             )
             write(grad, j, g, tile.inside)
