@@ -34,7 +34,7 @@ from .options import transformed
 from .shape import BLOCK, block_length, end_of_block
 from .shift import less_offset
 from .strided import address
-from .tally import Tally, empty_tally, tallied, terms_of
+from .tally import Tally, empty_tally, tail_like, tallied, terms_of
 from .vectors import full_vectors_end, load_logits, store_inside
 
 AHEAD = 2 * BLOCK
@@ -257,10 +257,9 @@ def sum_block(row, logits, start, shift, reference, exps, memory, before, inner,
         sums = _added(sums, unsummed, terms, options)
         unsummed = e
     sums = BlockSums(add(sums.others, unsummed), sums.tally)
-    if full < stop:
-        inside = first_lanes(stop - full, like)
-        e, terms = exponentials(
-            row, logits, near, full, inside, like, shift, reference, exps, memory, options
-        )
+    tail = tail_like(like, z, options.label_smoothing, options.entropy)
+    for j in range(full, stop, lanes_of(tail)):
+        inside = first_lanes(stop - j, tail)
+        e, terms = exponentials(row, logits, near, j, inside, tail, shift, reference, exps, memory, options)
         sums = _added(sums, e, terms, options)
     return sums, ahead

@@ -17,8 +17,8 @@ from .options import transformed
 from .row import Memory, Row
 from .row_block import BlockSums, Stretch, ask_ahead, exponentials, near_logits
 from .shift import Shift
-from .tally import empty_tally, tallied
-from .vectors import full_vectors_end, load_logits
+from .tally import empty_tally, tail_like, tallied
+from .vectors import full_vectors_end, largest_parts, load_logits
 
 
 class Taken(NamedTuple):
@@ -122,9 +122,11 @@ def walk(n_classes, taken, summed, finished, options):
         _finish(finished, j, None, like, options)
         top = _take(taken, j, None, like, top, options)
         sums = _with_vector(sums, summed, near, j, None, like, options)
-    if full < n_classes:
-        inside = first_lanes(n_classes - full, like)
-        _finish(finished, full, inside, like, options)
-        top = _take(taken, full, inside, like, top, options)
-        sums = _with_vector(sums, summed, near, full, inside, like, options)
+    tail = tail_like(like, z, options.label_smoothing, options.entropy)
+    top = largest_parts(top, tail)
+    for j in range(full, n_classes, lanes_of(tail)):
+        inside = first_lanes(n_classes - j, tail)
+        _finish(finished, j, inside, tail, options)
+        top = _take(taken, j, inside, tail, top, options)
+        sums = _with_vector(sums, summed, near, j, inside, tail, options)
     return sums, float(reduce_max(top))

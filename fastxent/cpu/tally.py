@@ -80,6 +80,15 @@ def tallied(tally, terms, label_smoothing, entropy, rank):
 
 
 @formula
+def tail_like(like, z, label_smoothing, entropy):
+    """As what the classes after the last wide vector of a row are taken.
+
+    As few vectors as they need, unless there are sums that depend on how many are added up first.
+    """
+    return broadcast(0.0, z) if label_smoothing is entropy is None else like
+
+
+@formula
 def in_float64(tally):
     return Tally(tally.mass, tally.mass_gap, value_of(tally.entropy_gap), widen(tally.above))
 

@@ -2,13 +2,32 @@
 
 import math
 
-from ..simd import broadcast, first_lanes, lanes_of, load, load_masked, store, store_masked
+from ..simd import (
+    broadcast,
+    first_lanes,
+    lanes_of,
+    load,
+    load_masked,
+    maximum,
+    store,
+    store_masked,
+    vectors_of,
+)
 from .compile import formula
 
 
 @formula
 def full_vectors_end(z, start, stop):
     return stop - (stop - start) % lanes_of(z)
+
+
+@formula
+def largest_parts(top, z):
+    """A vector of maxima as one with the lanes of z."""
+    first, *others = vectors_of(top, z)
+    for part in others:
+        first = maximum(part, first)
+    return first
 
 
 @formula
