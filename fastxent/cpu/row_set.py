@@ -24,13 +24,16 @@ from .masses import target_mass
 from .options import transformed
 from .outcome import RowSums, outcome_of, slopes_of
 from .row_lanes import set_row_lanes
-from .shape import block_length, n_classes_of
+from .shape import BLOCK, n_classes_of
 from .shift import Shift, shift_for, shifted_exp
 from .short_row import copy_length
 from .strided import address, scratch_kept
 from .tally import Tally, plus_lanes
 from .targets import weight_of
 from .vectors import load_float64
+
+_SET = BLOCK + BLOCK // 2
+"""Vectors that the rows of a set have at most."""
 
 
 class Numbers(NamedTuple):
@@ -74,8 +77,8 @@ class Scratch(NamedTuple):
 
 @formula
 def rows_in_set(n_classes, z):
-    """As many as there are lanes, if their logits fit in a block."""
-    return min(lanes_of(z), block_length(z) // n_classes)
+    """As many as there are lanes, if the exponentials of two sets stay in the first-level cache."""
+    return min(lanes_of(z), _SET * lanes_of(z) // n_classes)
 
 
 @formula

@@ -10,9 +10,9 @@ from tests.layouts import spaced
 from tests.measure import assert_same_bits
 from tests.mixes import MIXES, problem, solve
 
-SET = 16  # rows of up to 128 classes of float32
+SET = 16  # rows of up to 192 classes of float32
 # Whole wide vectors, one class more or less, and classes of which fewer and fewer rows make a set.
-N_CLASSES = (cpu.FEW_CLASSES + 1, 127, 128, 129, 130, 191, 256, 257, 320, 511, 512)
+N_CLASSES = (cpu.FEW_CLASSES + 1, 127, 128, 129, 130, 192, 193, 256, 257, 320, 511, 512, 799, 800)
 exhaustive = pytest.mark.exhaustive
 
 
@@ -70,7 +70,7 @@ def test_awkward_rows_give_the_bits_of_rows_one_by_one_in_place_or_not(dtype, ro
                 assert_same_bits(result, one_by_one)
 
 
-@pytest.mark.parametrize("n_classes", [100, 200, 512])
+@pytest.mark.parametrize("n_classes", [100, 200, 800])
 def test_any_number_of_rows_fills_sets_or_does_not(n_classes):
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(3 * SET + 1, n_classes)).astype(np.float32)

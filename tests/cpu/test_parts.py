@@ -11,7 +11,7 @@ from tests.measure import assert_same_bits
 from tests.mixes import MIXES, problem, solve
 
 BLOCK = 2048  # of float32
-N_CLASSES = (600, BLOCK, BLOCK + 1, 2 * BLOCK - 1, 3 * BLOCK + 5, 10 * BLOCK)
+N_CLASSES = (900, BLOCK, BLOCK + 1, 2 * BLOCK - 1, 3 * BLOCK + 5, 10 * BLOCK)
 
 
 @pytest.fixture
