@@ -32,8 +32,15 @@ from .derivatives import factors_for
 from .exact_sum import add, empty_sum, value_of
 from .options import in_addresses, transformed
 from .outcome import RowSums, outcome_of, slopes_of
-from .row_lanes import RowOutputs, row_lanes, set_row_lanes
-from .shape import n_classes_of, n_rows_of, rows_of_chunk
+from .row_lanes import (
+    RowOutputs,
+    lanes_in_tile,
+    row_lanes,
+    rows_of_tiles,
+    set_row_lanes,
+    tiles_of_chunk,
+)
+from .shape import n_classes_of, n_rows_of
 from .shift import Shift, shift_for, shifted_exp
 from .strided import address, scratch_kept
 from .tally import empty_tally, in_float64, reference_for, tallied
@@ -42,7 +49,7 @@ from .tile import Tile, derivatives_of, derivatives_of_targets, exponentials, we
 from .tile_blocks import finish_blocks, in_memory, memory_for, sum_blocks
 from .total import flatten_mean_of_no_weight, mean_of
 
-FEW_CLASSES = 96
+FEW_CLASSES = 63
 """Up to here a lane a row is the quicker way, taking rows side by side with classes side by side."""
 
 
@@ -126,27 +133,17 @@ def _targets(targets, start, inside, ignore_index, z):
     return y
 
 
-@formula
-def _rows_of_tiles(tiles, n_rows, lanes):
-    return tiles[0] * lanes, min(tiles[1] * lanes, n_rows)
-
-
-@formula
-def _number_of_lanes(start, n_rows, lanes):
-    return min(lanes, n_rows - start)
-
-
 @inline
-def _loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, in_blocks, tiles):
+def loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, in_blocks, tiles):
     lanes, n_classes = lanes_of(logits), n_classes_of(logits)
     exps, kept_logits = empty_row(lanes * n_classes, logits), scratch_kept(grad, lanes * n_classes, options)
     y_of, s_of = address(targets), address(options.sample_weight)
     to = RowOutputs(address(loss), address(lse), address(options.entropy), address(options.rank))
     addresses = in_addresses(options)
     memory, n_rows, control = memory_for(in_blocks, logits), n_rows_of(logits), flush_subnormals()
-    first, stop = _rows_of_tiles(tiles, n_rows, lanes)
+    first, stop = rows_of_tiles(tiles, n_rows, lanes)
     for start in range(first, stop, lanes):
-        n_lanes = _number_of_lanes(start, n_rows, lanes)
+        n_lanes = lanes_in_tile(start, n_rows, lanes)
         z = pointer(exps, 0)
         inside = first_lanes(n_lanes, z)
         y = _targets(y_of, start, inside, ignore_index, z)
@@ -177,12 +174,6 @@ def _loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, 
     restore_subnormals(control)
 
 
-@formula
-def _tiles_of_chunk(chunk, n_chunks, logits):
-    lanes = lanes_of(logits)
-    return rows_of_chunk(chunk, n_chunks, (n_rows_of(logits) + lanes - 1) // lanes)
-
-
 @kernel("loss", "lse", "grad", "rank", "entropy", "hess", "targets_grad")
 def cross_entropy_lanes(n_chunks, logits, targets, ignore_index, divisor, options, loss, lse, grad):
     """As `cross_entropy_rows`, for few classes."""
@@ -192,8 +183,8 @@ def cross_entropy_lanes(n_chunks, logits, targets, ignore_index, divisor, option
         return 0.0, bad
     row_losses = empty_float64(n_rows) if loss is None else loss
     for chunk in prange(n_chunks):
-        tiles = _tiles_of_chunk(chunk, n_chunks, logits)
-        _loss_chunk(logits, targets, ignore_index, scale, options, row_losses, lse, grad, None, tiles)
+        tiles = tiles_of_chunk(chunk, n_chunks, logits)
+        loss_chunk(logits, targets, ignore_index, scale, options, row_losses, lse, grad, None, tiles)
     flatten_mean_of_no_weight(grad, options, scale)
     return mean_of(row_losses, divisor), bad
 
@@ -207,7 +198,7 @@ def cross_entropy_columns(n_chunks, logits, targets, ignore_index, divisor, opti
         return 0.0, bad
     row_losses = empty_float64(n_rows) if loss is None else loss
     for chunk in prange(n_chunks):
-        tiles = _tiles_of_chunk(chunk, n_chunks, logits)
-        _loss_chunk(logits, targets, ignore_index, scale, options, row_losses, lse, grad, True, tiles)
+        tiles = tiles_of_chunk(chunk, n_chunks, logits)
+        loss_chunk(logits, targets, ignore_index, scale, options, row_losses, lse, grad, True, tiles)
     flatten_mean_of_no_weight(grad, options, scale)
     return mean_of(row_losses, divisor), bad

@@ -119,7 +119,7 @@ def _clamped(i, rows):
 
 
 @inline
-def _loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, rows):
+def loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, rows):
     """Every row is taken in one round, summed in the next, and finished in that after."""
     n_classes, control = n_classes_of(logits), flush_subnormals()
     at_once = rows_in_set(n_classes, logits)
@@ -165,6 +165,6 @@ def cross_entropy_short(n_chunks, logits, targets, ignore_index, divisor, option
     row_losses = empty_float64(n_rows) if loss is None else loss
     for chunk in prange(n_chunks):
         rows = rows_of_chunk(chunk, n_chunks, n_rows)
-        _loss_chunk(logits, targets, ignore_index, scale, options, row_losses, lse, grad, rows)
+        loss_chunk(logits, targets, ignore_index, scale, options, row_losses, lse, grad, rows)
     flatten_mean_of_no_weight(grad, options, scale)
     return mean_of(row_losses, divisor), bad

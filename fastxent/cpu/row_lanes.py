@@ -2,8 +2,9 @@
 
 from typing import Any, NamedTuple
 
-from ..simd import broadcast, load_masked, store_masked, where, widen
+from ..simd import broadcast, lanes_of, load_masked, store_masked, where, widen
 from .compile import formula
+from .shape import n_rows_of, rows_of_chunk
 
 
 class RowOutputs(NamedTuple):
@@ -16,6 +17,23 @@ class RowOutputs(NamedTuple):
 
 
 @formula
+def tiles_of_chunk(chunk, n_chunks, array):
+    """The first tile, and that after the last: as many rows as there are lanes."""
+    lanes = lanes_of(array)
+    return rows_of_chunk(chunk, n_chunks, (n_rows_of(array) + lanes - 1) // lanes)
+
+
+@formula
+def rows_of_tiles(tiles, n_rows, lanes):
+    return tiles[0] * lanes, min(tiles[1] * lanes, n_rows)
+
+
+@formula
+def lanes_in_tile(start, n_rows, lanes):
+    return min(lanes, n_rows - start)
+
+
+@formula
 def row_lanes(vector, otherwise, start, inside, z):
     """Float64 in the lanes from `start`."""
     values = widen(broadcast(otherwise, z))
@@ -25,7 +43,7 @@ def row_lanes(vector, otherwise, start, inside, z):
 
 
 @formula
-def _set_lanes(vector, start, inside, x):
+def set_lanes(vector, start, inside, x):
     if vector is not None:
         store_masked(vector, start, x, inside)
 
@@ -33,7 +51,7 @@ def _set_lanes(vector, start, inside, x):
 @formula
 def set_row_lanes(to, start, inside, kept, s, outcome, above, n_classes):
     """The results of rows; those of rows not kept are 0, and all of their classes above."""
-    _set_lanes(to.loss, start, inside, where(kept, s * outcome.loss, 0.0))
-    _set_lanes(to.lse, start, inside, where(kept, outcome.lse, 0.0))
-    _set_lanes(to.entropy, start, inside, where(kept, outcome.entropy, 0.0))
-    _set_lanes(to.rank, start, inside, where(kept, above, n_classes))
+    set_lanes(to.loss, start, inside, where(kept, s * outcome.loss, 0.0))
+    set_lanes(to.lse, start, inside, where(kept, outcome.lse, 0.0))
+    set_lanes(to.entropy, start, inside, where(kept, outcome.entropy, 0.0))
+    set_lanes(to.rank, start, inside, where(kept, above, n_classes))
