@@ -84,22 +84,42 @@ def plain_cross_entropy(
 
 
 def softmax(logits: NDArray[Any], out: NDArray[Any]) -> None:
-    _run(cpu.softmax_rows, cpu.softmax_split, *_merged([logits, out]))
+    z, result = _merged([logits, out])
+    n_threads, n_classes = _n_threads_for(z), z.shape[-1]
+    if n_classes <= cpu.FEW_CLASSES:
+        kernel = cpu.softmax_lanes
+    elif n_classes <= cpu.SHORT_ROW and _are_side_by_side(z, result):
+        kernel = cpu.softmax_short
+    else:
+        kernel = cpu.softmax_split if _is_split(n_threads, z, result) else cpu.softmax_rows
+    _run(kernel, n_threads, z, result)
 
 
 def log_softmax(logits: NDArray[Any], out: NDArray[Any]) -> None:
     z, result = _merged([logits, out])
-    _run(cpu.logsumexp_rows, cpu.logsumexp_split, z, None, result)
+    _run_logsumexp(z, None, result)
 
 
 def logsumexp(logits: NDArray[Any], out: NDArray[Any]) -> None:
-    lse = np.empty(logits.shape[:-1], np.float64)
-    _run(cpu.logsumexp_rows, cpu.logsumexp_split, *_merged([logits]), lse.reshape(-1), None)
+    (z,), lse = _merged([logits]), np.empty(logits.shape[:-1], np.float64)
+    _run_logsumexp(z, lse.reshape(-1), None)
     out[...] = lse
 
 
+def _run_logsumexp(logits: NDArray[Any], lse: NDArray[Any] | None, out: NDArray[Any] | None) -> None:
+    n_threads, n_classes = _n_threads_for(logits), logits.shape[-1]
+    if n_classes <= cpu.FEW_CLASSES:
+        kernel = cpu.logsumexp_lanes
+    elif n_classes <= cpu.SHORT_ROW and _are_side_by_side(logits, out):
+        kernel = cpu.logsumexp_short
+    else:
+        kernel = cpu.logsumexp_split if _is_split(n_threads, logits, out) else cpu.logsumexp_rows
+    _run(kernel, n_threads, logits, lse, out)
+
+
 def softmax_grad(probs: NDArray[Any], grad: NDArray[Any], out: NDArray[Any]) -> None:
-    _run(cpu.softmax_grad_rows, None, *_merged([probs, grad, out]))
+    p, g, result = _merged([probs, grad, out])
+    _run(cpu.softmax_grad_rows, _n_threads_for(p), p, g, result)
 
 
 def sigmoid(logits: NDArray[Any], out: NDArray[Any]) -> None:
@@ -165,13 +185,9 @@ def entropy(probs: NDArray[Any], out: NDArray[Any]) -> None:
     out[...] = values
 
 
-def _run(kernel: cpu.Kernel, split_kernel: cpu.Kernel | None, *arrays: Any) -> None:
-    """On arrays of one dtype, of which the first has all axes and any other may be None."""
-    first = arrays[0]
-    n_threads = _n_threads_for(first)
-    if split_kernel is not None and _is_split(n_threads, *arrays):
-        kernel = split_kernel
-    kernel((n_threads > 1, first.ndim, *_kinds(arrays)), n_threads, *arrays)
+def _run(kernel: cpu.Kernel, n_threads: int, *arrays: Any) -> None:
+    """On arrays of which the first has all axes and any other may be None."""
+    kernel((n_threads > 1, arrays[0].ndim, *_kinds(arrays)), n_threads, *arrays)
 
 
 def _flat(rows: Any) -> Any:

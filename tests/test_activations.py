@@ -77,7 +77,7 @@ def test_log_softmax_of_one_class_is_exactly_zero(dtype):
     assert np.array_equal(fastxent.logsumexp(z), z[:, 0])
 
 
-SIZES = [0, 1, 2, 15, 16, 17, 31, 32, 33, 1023, 1024, 1025, 5000]
+SIZES = [0, 1, 2, 3, 4, 5, 15, 16, 17, 33, 63, 64, 65, 97, 128, 800, 801, 1025, 5000]
 LARGE = [(128256, np.float32), pytest.param(128256, np.float64, marks=pytest.mark.exhaustive)]
 
 
@@ -123,9 +123,16 @@ def test_float64_is_as_exact_as_its_last_bits_allow(offset):
 
 @each_function
 @pytest.mark.parametrize("dtype", [np.float32, pytest.param(np.float64, marks=pytest.mark.exhaustive)])
-@pytest.mark.parametrize("axis", [-1, 0, 1, 2, -3])
-def test_every_layout_and_output_gives_the_bits_of_a_contiguous_array(axis, dtype, name):
-    arrays = arguments(name, (3, 4, 2, 17), dtype)
+@pytest.mark.parametrize(
+    ("shape", "axis"),
+    [
+        *(((3, 4, 2, 17), axis) for axis in (-1, 0, 1, 2, -3)),
+        *(((2, 19, 2), -1), ((20, 17, 2), 0)),  # more rows than there are lanes
+        *(((2, 3, 400), -1), ((2, 400, 3), 1), ((400, 2, 1), 0)),
+    ],
+)
+def test_every_layout_and_output_gives_the_bits_of_a_contiguous_array(shape, axis, dtype, name):
+    arrays = arguments(name, shape, dtype)
     expected = call(name, *arrays, axis=axis)
     assert_as_reference(name, expected, *arrays, axis=axis)
     for layouts in itertools.product(LAYOUTS.values(), repeat=len(arrays)):
@@ -164,15 +171,17 @@ def kernel(name, parallel, arrays, like):
     """What the public function gives, from its kernel itself."""
     out = np.zeros(like.shape, np.float64 if name == "logsumexp" else like.dtype)
     variant = (parallel, name, like.dtype.num, "alone")
-    n_chunks = 3 if parallel else 1
-    if name == "logsumexp":
-        cpu.logsumexp_rows(variant, n_chunks, *arrays, out, None)
-    elif name == "log_softmax":
-        cpu.logsumexp_rows(variant, n_chunks, *arrays, None, out)
+    n_chunks, n_classes = 3 if parallel else 1, arrays[0].shape[-1]
+    way = "lanes" if n_classes <= cpu.FEW_CLASSES else "short" if n_classes <= cpu.SHORT_ROW else "rows"
+    if name in ("logsumexp", "log_softmax"):
+        outs = (out, None) if name == "logsumexp" else (None, out)
+        getattr(cpu, f"logsumexp_{way}")(variant, n_chunks, *arrays, *outs)
     elif name == "sigmoid":
         cpu.sigmoid_blocks(variant, arrays[0].reshape(-1), out.reshape(-1))
+    elif name == "softmax":
+        getattr(cpu, f"softmax_{way}")(variant, n_chunks, *arrays, out)
     else:
-        getattr(cpu, f"{name}_rows")(variant, n_chunks, *arrays, out)
+        cpu.softmax_grad_rows(variant, n_chunks, *arrays, out)
     return out.astype(like.dtype)
 
 

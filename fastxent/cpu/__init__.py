@@ -1,6 +1,8 @@
 """The CPU kernels: each takes checked arrays, computes, and neither validates nor raises."""
 
+from .activation_lanes import logsumexp_lanes, softmax_lanes
 from .activation_rows import logsumexp_rows, softmax_grad_rows, softmax_rows
+from .activation_short import logsumexp_short, softmax_short
 from .activation_split import logsumexp_split, softmax_split
 from .binary_blocks import binary_cross_entropy_blocks, cyclic, first_bad_target_blocks
 from .compile import Kernel
@@ -28,11 +30,15 @@ __all__ = [
     "cyclic",
     "first_bad_target_blocks",
     "log_loss_rows",
+    "logsumexp_lanes",
     "logsumexp_rows",
+    "logsumexp_short",
     "logsumexp_split",
     "number_of_threads",
     "sigmoid_blocks",
     "softmax_grad_rows",
+    "softmax_lanes",
     "softmax_rows",
+    "softmax_short",
     "softmax_split",
 ]

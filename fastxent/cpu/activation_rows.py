@@ -12,21 +12,19 @@ from ..simd import (
     lanes_of,
     load,
     load_masked,
-    maximum,
     reduce_max,
     reduce_sum,
     restore_subnormals,
     store,
     store_masked,
-    where,
     widen,
 )
 from .compile import formula, inline, kernel
 from .derivatives import parts
 from .finish import Derivatives, Unfinished, finish
-from .likelihood import likelihood, probability_scale
+from .likelihood import likelihood
 from .options import PLAIN
-from .outcome import Slopes
+from .outcome import all_but_top, slopes_of_lse
 from .row import Row, in_memory, memory_for, sum_exp
 from .shape import n_rows_of, rows_of_chunk
 from .shift import Shift, shifted_exp
@@ -51,9 +49,8 @@ def plain_row(z, n_classes):
 
 
 @formula
-def unfinished_softmax(row, exps, memory, to, shift, top, scale):
-    """Softmax is the gradient of log-sum-exp, whose slope is 1."""
-    slopes = Slopes(scale, 1.0, 0.0, 0.0, 0.0, 0.0)
+def unfinished_softmax(row, exps, memory, to, shift, top, total):
+    slopes = slopes_of_lse(total)
     return Unfinished(row, exps, memory.shifts, None, to, 0.0, shift, top, slopes, 1.0)
 
 
@@ -68,7 +65,7 @@ def softmax_row(logits, out, before, memory):
     to = derivatives_to(out, logits)
     exps, row = exps_row(to.grad, memory.exps, to.streams.grad), plain_row(to_read(logits), logits.n_classes)
     sums, _ = sum_exp(row, math.nan, exps, memory, before, PLAIN)
-    return unfinished_softmax(row, exps, memory, to, sums.shift, sums.top, probability_scale(sums.others))
+    return unfinished_softmax(row, exps, memory, to, sums.shift, sums.top, sums.others)
 
 
 @formula
@@ -76,7 +73,7 @@ def none_before(logits, out, memory):
     """Before the first row: one of no classes, of the types that others have."""
     to = Derivatives(Streams(0, False, False, False), address(out), None, None)
     row, exps = plain_row(address(logits), 0), exps_row(to.grad, memory.exps, False)
-    return unfinished_softmax(row, exps, memory, to, Shift(0.0, 0.0), 0.0, 0.0)
+    return unfinished_softmax(row, exps, memory, to, Shift(0.0, 0.0), 0.0, 1.0)
 
 
 @inline
@@ -122,8 +119,7 @@ def subtract_from_classes(z, start, stop, number, out):
 def logsumexp_of(sums, z):
     """As the likelihood of the largest class, whose exponential is then taken in float64."""
     largest = widen(reduce_max(shifted_exp(broadcast(sums.top, z), sums.shift)))
-    others = where(sums.top < math.inf, maximum(0.0, sums.others - largest), sums.others)
-    return likelihood(others, sums.top, sums.shift).lse
+    return likelihood(all_but_top(sums.others, 0.0, largest), sums.top, sums.shift).lse
 
 
 @formula

@@ -12,7 +12,6 @@ from .activation_rows import (
 )
 from .compile import formula, inline, kernel
 from .finish import finish_classes
-from .likelihood import probability_scale
 from .options import PLAIN
 from .parts import Shared, memory_of_thread, part_of_thread, shared_for, sum_of_parts, sum_part
 from .shape import n_classes_of, n_rows_of
@@ -52,8 +51,8 @@ def _finish_part(thread, n_threads, logits, out, i, shared):
     control, memory = flush_subnormals(), memory_of_thread(shared, thread, address(logits))
     sums = _sums(logits, i, shared)
     to, exps = _derivatives_and_exps(logits, out, i, memory)
-    row, scale = _row(logits, i), probability_scale(sums.others)
-    unfinished = unfinished_softmax(row, exps, memory, to, sums.shift, sums.top, scale)
+    row = _row(logits, i)
+    unfinished = unfinished_softmax(row, exps, memory, to, sums.shift, sums.top, sums.others)
     first, last = part_of_thread(thread, n_threads, row.logits, row.n_classes)
     finish_classes(unfinished, first, last, PLAIN)
     restore_subnormals(control)

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from ..simd import full_like, maximum, power, where
 from .compile import formula
-from .likelihood import Likelihood, likelihood
+from .likelihood import Likelihood, likelihood, probability_scale
 from .options import is_largest_taken_away, zero_times_infinity_is_zero
 from .shift import Shift, shifted_exp
 from .tally import Tally
@@ -114,8 +114,20 @@ def outcome_of(targets, n_classes, sums, options):
 
 
 @formula
+def slopes_of_lse(total):
+    """Those of the log-sum-exp: its gradient is softmax."""
+    nothing = full_like(total, 0.0)
+    return Slopes(probability_scale(total), full_like(total, 1.0), nothing, nothing, nothing, nothing)
+
+
+@formula
 def slopes_of(targets, n_classes, sums, options):
-    """Apart from the outcome, so that derivatives need not wait for logarithms that are not in them."""
+    """Apart from the outcome, so that derivatives need not wait for logarithms that are not in them.
+
+    Without targets of either kind (soft ones have label_smoothing) the loss is the log-sum-exp.
+    """
+    if targets is options.label_smoothing is None:
+        return slopes_of_lse(sums.others)
     row, e_y, q, log_top, hard = _solved(targets, n_classes, sums, options)
     p_y = e_y * row.scale
     slope = target_slope = full_like(q, 0.0)  # but for the hard term

@@ -12,7 +12,7 @@ from tests.mixes import MIXES, problem, solve
 
 SET = 16  # rows of up to 192 classes of float32
 # Whole wide vectors, one class more or less, and classes of which fewer and fewer rows make a set.
-N_CLASSES = (cpu.FEW_CLASSES + 1, 127, 128, 129, 130, 192, 193, 256, 257, 320, 511, 512, 799, 800)
+N_CLASSES = (cpu.FEW_CLASSES + 1, 65, 80, 97, 127, 128, 129, 130, 192, 193, 256, 257, 320, 511, 512, 799, 800)
 exhaustive = pytest.mark.exhaustive
 
 
@@ -68,6 +68,18 @@ def test_awkward_rows_give_the_bits_of_rows_one_by_one_in_place_or_not(dtype, ro
         ):
             for result, one_by_one in zip(results, expected, strict=False):
                 assert_same_bits(result, one_by_one)
+
+
+@pytest.mark.parametrize("function", [fastxent.softmax, fastxent.log_softmax, fastxent.logsumexp])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, pytest.param(np.float16, marks=exhaustive)])
+def test_activations_have_the_bits_of_rows_one_by_one(function, dtype, row_by_row):
+    for n_classes in N_CLASSES:
+        logits = awkward_rows(n_classes, np.float32)[0]
+        with np.errstate(over="ignore"):
+            logits = logits.astype(dtype)
+        assert_same_bits(function(logits), row_by_row(function, logits))
+    many = np.random.default_rng(0).normal(size=(200, 800)).astype(dtype)  # several times what stays near
+    assert_same_bits(function(many), row_by_row(function, many))
 
 
 @pytest.mark.parametrize("n_classes", [100, 200, 800])

@@ -1,0 +1,97 @@
+"""softmax, log-softmax and log-sum-exp with one row a lane: the quicker way for few classes."""
+
+import math
+
+from numba import prange
+
+from ..simd import (
+    broadcast,
+    empty_row,
+    first_lanes,
+    lanes_of,
+    load,
+    maximum,
+    pointer,
+    store,
+    where,
+    widen,
+)
+from .activation_rows import minus
+from .columns import columns_at, read_all, write_all
+from .compile import inline, kernel, or_none
+from .derivatives import parts
+from .exact_sum import add, empty_sum, value_of
+from .likelihood import likelihood
+from .loss_lanes import loss_chunk
+from .options import PLAIN
+from .row_lanes import lanes_in_tile, rows_of_tiles, set_lanes, tiles_of_chunk
+from .shape import n_classes_of, n_rows_of
+from .shift import Shift, shift_for, shifted_exp
+from .strided import address
+
+
+@inline
+def _largest(tile, n_classes):
+    top = broadcast(-math.inf, tile)
+    for j in range(n_classes):
+        top = maximum(load(tile, j * lanes_of(tile)), top)
+    return top
+
+
+@kernel("out")
+def softmax_lanes(n_chunks, logits, out):
+    """As `softmax_rows`, for few classes."""
+    for chunk in prange(n_chunks):
+        tiles = tiles_of_chunk(chunk, n_chunks, logits)
+        loss_chunk(logits, None, 0, 1.0, PLAIN, None, None, out, None, tiles)
+
+
+@inline
+def _sum_of_others(tile, n_classes, top, shift):
+    """In float64, the exponentials of all classes but one of the largest, next to which digits would go."""
+    others, n_largest = empty_sum(tile), broadcast(0.0, tile)
+    for j in range(n_classes):
+        z = load(tile, j * lanes_of(tile))
+        n_largest = where(z == top, n_largest + 1.0, n_largest)
+        others = add(others, where(z == top, 0.0, shifted_exp(z, shift)))
+    largest = widen(shifted_exp(top, shift))
+    ties = where(top < math.inf, (widen(n_largest) - 1.0) * largest, largest)
+    return value_of(others) + ties
+
+
+@or_none
+def _put_log_softmax(out, n_classes, inside, tile, lse):
+    lse_parts = parts(lse, tile)
+    for j in range(n_classes):
+        store(tile, j * lanes_of(tile), minus(load(tile, j * lanes_of(tile)), lse_parts))
+    write_all(out, n_classes, inside, tile)
+
+
+@inline
+def _logsumexp_tile(logits, to, out, start, n_classes, inside, tile):
+    read_all(logits, n_classes, inside, tile)
+    top = _largest(tile, n_classes)
+    shift = shift_for(top, tile)
+    others = _sum_of_others(tile, n_classes, top, shift)
+    lse = likelihood(others, widen(top), Shift(widen(shift.offset), widen(shift.exponent))).lse
+    set_lanes(to, start, inside, lse)
+    _put_log_softmax(out, n_classes, inside, tile, lse)
+
+
+@inline
+def _logsumexp_chunk(logits, lse, out, tiles):
+    lanes, n_rows, n_classes = lanes_of(logits), n_rows_of(logits), n_classes_of(logits)
+    memory = empty_row(lanes * n_classes, logits)
+    first, stop = rows_of_tiles(tiles, n_rows, lanes)
+    for start in range(first, stop, lanes):
+        n_lanes, tile = lanes_in_tile(start, n_rows, lanes), pointer(memory, 0)
+        places = columns_at(out, start, n_lanes, tile)
+        inside, rows = first_lanes(n_lanes, tile), columns_at(logits, start, n_lanes, tile)
+        _logsumexp_tile(rows, address(lse), places, start, n_classes, inside, tile)
+
+
+@kernel("lse", "out")
+def logsumexp_lanes(n_chunks, logits, lse, out):
+    """As `logsumexp_rows`, for few classes."""
+    for chunk in prange(n_chunks):
+        _logsumexp_chunk(logits, lse, out, tiles_of_chunk(chunk, n_chunks, logits))

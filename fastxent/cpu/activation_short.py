@@ -1,0 +1,46 @@
+"""softmax, log-softmax, log-sum-exp of short rows: gradient and loss of cross-entropy without targets."""
+
+from numba import prange
+
+from ..simd import empty_float64, row_pointer
+from .activation_rows import subtract_from_classes
+from .compile import inline, kernel, or_none
+from .loss_short import loss_chunk
+from .options import PLAIN
+from .shape import n_classes_of, n_rows_of, rows_of_chunk
+
+
+@kernel("out")
+def softmax_short(n_chunks, logits, out):
+    """As `softmax_rows`, to the bit, for short rows whose classes lie side by side."""
+    for chunk in prange(n_chunks):
+        rows = rows_of_chunk(chunk, n_chunks, n_rows_of(logits))
+        loss_chunk(logits, None, 0, 1.0, PLAIN, None, None, out, rows)
+
+
+_NEAR = 2**16
+"""Logits that are read a second time while they are in the second-level cache."""
+
+
+@or_none
+def _put_log_softmax(out, logits, lse, rows):
+    for i in range(rows[0], rows[1]):
+        z = row_pointer(logits, i)
+        subtract_from_classes(z, 0, n_classes_of(logits), lse[i], row_pointer(out, i))
+
+
+@inline
+def _logsumexp_chunk(logits, lse, out, rows):
+    step = max(1, _NEAR // n_classes_of(logits))
+    for first in range(rows[0], rows[1], step):
+        near = first, min(first + step, rows[1])
+        loss_chunk(logits, None, 0, 1.0, PLAIN, None, lse, None, near)
+        _put_log_softmax(out, logits, lse, near)
+
+
+@kernel("lse", "out")
+def logsumexp_short(n_chunks, logits, lse, out):
+    """As `logsumexp_rows`, to the bit, for short rows whose classes lie side by side."""
+    row_lse = empty_float64(n_rows_of(logits)) if lse is None else lse
+    for chunk in prange(n_chunks):
+        _logsumexp_chunk(logits, row_lse, out, rows_of_chunk(chunk, n_chunks, n_rows_of(logits)))
