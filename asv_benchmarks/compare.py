@@ -1,7 +1,7 @@
 """fastxent beside other libraries, the limits of memory and arithmetic, and what was asked of it.
 
 Every contender that is installed gets a process, in which it and fastxent take turns on the same arrays, and
-computes the same loss and gradient, or the command fails. Prints tables; takes about eight minutes.
+computes the same loss and gradient, or the command fails. Prints tables; takes about ten minutes.
 
     python -m pip install '.[bench]' scipy scikit-learn jax optax torch==2.13.0
     python asv_benchmarks/compare.py           # prints the tables
@@ -10,29 +10,36 @@ computes the same loss and gradient, or the command fails. Prints tables; takes 
 """
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from comparison import goals, options, report
-from comparison.contenders import CONTENDERS, MEMORY
+from comparison import activations, goals, options, report
+from comparison.contenders import CONTENDERS, MEMORY, Contender
 from comparison.contest import CASES, TINY_CASES, Case, Seconds, contest, new_process
 from tqdm import tqdm
 
 
-def installed() -> list[str]:
-    names = [name for name, contender in CONTENDERS.items() if contender.is_installed()]
-    for name in [name for name in CONTENDERS if name not in names]:
+def installed(contenders: dict[str, Contender]) -> list[str]:
+    names = [name for name, contender in contenders.items() if contender.is_installed()]
+    for name in [name for name in contenders if name not in names]:
         print(f"{name} is left out: not installed")
     return names
 
 
-def contests(names: list[str], cases: list[Case], n_rounds: int, done: Callable[[], Any]) -> Seconds:
+def contests(
+    measure: Callable[..., Any],
+    names: list[str],
+    cases: Sequence[Any],
+    n_rounds: int,
+    done: Callable[[], Any],
+) -> Seconds:
+    """In a process for each contender."""
     seconds: Seconds = {}
     for name in names:
         with new_process() as run:
             seconds[name] = {}
             for case in cases:
-                seconds[name][case] = run(contest, name, case, n_rounds)
+                seconds[name][case] = run(measure, name, case, n_rounds)
                 done()
     return seconds
 
@@ -62,10 +69,15 @@ def main(arguments: list[str] | None = None) -> None:
     wanted = parser.parse_args(arguments)
     cases, sizes = (TINY_CASES, goals.TINY) if wanted.quick else (CASES, goals.Sizes())
     sizes = sizes._replace(n_rounds=wanted.rounds or sizes.n_rounds)
-    names = installed()
+    names, libraries = installed(CONTENDERS), installed(activations.LIBRARIES)
+    activation_cases = activations.TINY_CASES if wanted.quick else activations.CASES
     n_steps = len(names) * len(cases) + len(goals.steps(sizes)) + 1 + len(goals.FIRST_CALLS) + 2
+    n_steps += len(libraries) * len(activation_cases)
     with tqdm(total=n_steps, unit="step") as bar:
-        seconds = contests(names, cases, sizes.n_rounds, bar.update)
+        seconds = contests(contest, names, cases, sizes.n_rounds, bar.update)
+        of_activations = contests(
+            activations.contest, libraries, activation_cases, sizes.n_rounds, bar.update
+        )
         found = measured_goals(seconds, sizes, bar.update)
         with new_process() as run:
             n_rounds = 4 * sizes.n_rounds  # differences of a few hundredths, in little time
@@ -83,11 +95,13 @@ def main(arguments: list[str] | None = None) -> None:
             report.cost_table(f"{Case(sizes.vocabulary)} in place", of_dtypes),
         )
     )
-    print(circumstances, table, costs, report.goal_table(found), sep="\n\n")
+    activation_table = report.contest_table(of_activations, "along the last axis, float32")
+    print(circumstances, table, activation_table, costs, report.goal_table(found), sep="\n\n")
     if wanted.write:
         report.picture(seconds, report.PICTURE)
         text = report.README.read_text()
         text = report.between_markers(text, "contest", f"{table}\n\n{circumstances}")
+        text = report.between_markers(text, "activations", activation_table)
         report.README.write_text(report.between_markers(text, "costs", costs))
 
 

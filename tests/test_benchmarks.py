@@ -20,7 +20,16 @@ FOLDER = Path(__file__).parent.parent / "asv_benchmarks"
 sys.path.append(str(FOLDER))  # as for its scripts; processes that they start inherit it
 
 from benchmarks import limits, on_gpu, problems, rounds, starting  # noqa: E402
-from comparison import accuracy, arithmetic, contenders, contest, goals, options, report  # noqa: E402
+from comparison import (  # noqa: E402
+    accuracy,
+    activations,
+    arithmetic,
+    contenders,
+    contest,
+    goals,
+    options,
+    report,
+)
 
 SMALL = {"shape": (4, 148), "dtype": "float32", "function": "cross_entropy_with_grad"}
 SHAPE = SMALL["shape"]
@@ -215,6 +224,18 @@ def test_goals_beside_contenders_take_the_fastest_and_the_right_direction():
     assert "| **no** |" in str(found["512×50257 in place"])
 
 
+@pytest.mark.parametrize("library", activations.LIBRARIES)
+@pytest.mark.parametrize("case", activations.TINY_CASES, ids=str)
+def test_activations_are_timed_once_they_agree(library, case, monkeypatch):
+    if not activations.LIBRARIES[library].is_installed():
+        pytest.skip(f"{library} is not installed")
+    seconds = {library: {case: activations.contest(library, case, 1)}}
+    assert report.contest_table(seconds, "what").splitlines()[2].startswith(f"| {case} | ")
+    monkeypatch.setattr(fastxent, case.name, lambda z, out=None: 1.001 * getattr(reference, case.name)(z))
+    with pytest.raises(AssertionError, match="off by"):
+        activations.contest(library, case, 1)
+
+
 def test_options_are_timed():
     seconds = options.times_of_options(SHAPE, 1, ["none", "soft targets"])
     table = report.cost_table("4×100", seconds)
@@ -267,7 +288,7 @@ def test_tables_go_between_their_markers_and_nowhere_else():
     with pytest.raises(ValueError, match="0 sections"):
         report.between_markers(text, "u", "new")
     readme = report.README.read_text()
-    for name in ("accuracy", "contest", "costs", "torch"):
+    for name in ("accuracy", "activations", "contest", "costs", "torch"):
         report.between_markers(readme, name, "")
 
 

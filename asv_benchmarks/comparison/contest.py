@@ -12,7 +12,7 @@ from benchmarks.rounds import ROUNDS, quickest
 
 from .contenders import CONTENDERS
 
-Seconds = dict[str, dict["Case", tuple[float, float]]]
+Seconds = dict[str, dict[Any, tuple[float, float]]]
 """Of each contender in each case: fastxent's, and its own."""
 
 
