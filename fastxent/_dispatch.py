@@ -86,7 +86,7 @@ def plain_cross_entropy(
 def softmax(logits: NDArray[Any], out: NDArray[Any]) -> None:
     z, result = _merged([logits, out])
     n_threads, n_classes = _n_threads_for(z), z.shape[-1]
-    if n_classes <= cpu.FEW_CLASSES:
+    if n_classes <= cpu.FEW_CLASSES_OF_ACTIVATIONS:
         kernel = cpu.softmax_lanes
     elif n_classes <= cpu.SHORT_ROW and _are_side_by_side(z, result):
         kernel = cpu.softmax_short
@@ -108,7 +108,7 @@ def logsumexp(logits: NDArray[Any], out: NDArray[Any]) -> None:
 
 def _run_logsumexp(logits: NDArray[Any], lse: NDArray[Any] | None, out: NDArray[Any] | None) -> None:
     n_threads, n_classes = _n_threads_for(logits), logits.shape[-1]
-    if n_classes <= cpu.FEW_CLASSES:
+    if n_classes <= cpu.FEW_CLASSES_OF_ACTIVATIONS:
         kernel = cpu.logsumexp_lanes
     elif n_classes <= cpu.SHORT_ROW and _are_side_by_side(logits, out):
         kernel = cpu.logsumexp_short

@@ -1,6 +1,6 @@
 """The CPU kernels: each takes checked arrays, computes, and neither validates nor raises."""
 
-from .activation_lanes import logsumexp_lanes, softmax_lanes
+from .activation_lanes import FEW_CLASSES_OF_ACTIVATIONS, logsumexp_lanes, softmax_lanes
 from .activation_rows import logsumexp_rows, softmax_grad_rows, softmax_rows
 from .activation_short import logsumexp_short, softmax_short
 from .activation_split import logsumexp_split, softmax_split
@@ -17,6 +17,7 @@ from .threads import number_of_threads
 
 __all__ = [
     "FEW_CLASSES",
+    "FEW_CLASSES_OF_ACTIVATIONS",
     "PLAIN",
     "SHORT_ROW",
     "Kernel",

@@ -29,6 +29,9 @@ from .shape import n_classes_of, n_rows_of
 from .shift import Shift, shift_for, shifted_exp
 from .strided import address
 
+FEW_CLASSES_OF_ACTIVATIONS = 63
+"""Up to here this is the quicker way."""
+
 
 @inline
 def _largest(tile, n_classes):
