@@ -172,13 +172,9 @@ def kernel(name, parallel, arrays, like):
     out = np.zeros(like.shape, np.float64 if name == "logsumexp" else like.dtype)
     variant = (parallel, name, like.dtype.num, "alone")
     n_chunks, n_classes = 3 if parallel else 1, arrays[0].shape[-1]
-    way = (
-        "lanes"
-        if n_classes <= cpu.FEW_CLASSES_OF_ACTIVATIONS
-        else "short"
-        if n_classes <= cpu.SHORT_ROW
-        else "rows"
-    )
+    way = "short" if n_classes <= cpu.SHORT_ROW else "rows"
+    if n_classes <= cpu.FEW_CLASSES_OF_ACTIVATIONS:
+        way = "lanes"
     if name in ("logsumexp", "log_softmax"):
         outs = (out, None) if name == "logsumexp" else (None, out)
         getattr(cpu, f"logsumexp_{way}")(variant, n_chunks, *arrays, *outs)
