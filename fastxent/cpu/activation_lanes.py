@@ -30,7 +30,7 @@ from .shift import Shift, shift_for, shifted_exp
 from .strided import address
 
 FEW_CLASSES_OF_ACTIVATIONS = 63
-"""Up to here this is the quicker way."""
+"""Up to here this is the quicker way; for cross-entropy, where classes may be far apart, it is longer."""
 
 
 @inline
@@ -51,7 +51,7 @@ def softmax_lanes(n_chunks, logits, out):
 
 @inline
 def _sum_of_others(tile, n_classes, top, shift):
-    """In float64, the exponentials of all classes but one of the largest, next to which digits would go."""
+    """Of exponentials, in float64: all but that of one largest class, beside which they would lose digits."""
     others, n_largest = empty_sum(tile), broadcast(0.0, tile)
     for j in range(n_classes):
         z = load(tile, j * lanes_of(tile))
