@@ -77,6 +77,15 @@ def test_log_softmax_of_one_class_is_exactly_zero(dtype):
     assert np.array_equal(fastxent.logsumexp(z), z[:, 0])
 
 
+@each_dtype
+@pytest.mark.parametrize("n_classes", [2, 10, 63, 64, 801])
+def test_each_of_several_largest_logits_counts(n_classes, dtype):
+    z = np.zeros((40, n_classes), dtype)
+    z[20:, n_classes // 2 :] = -1
+    for name in ("softmax", "log_softmax", "logsumexp"):
+        assert_as_reference(name, call(name, z), z)
+
+
 SIZES = [0, 1, 2, 3, 4, 5, 15, 16, 17, 33, 63, 64, 65, 97, 128, 800, 801, 1025, 5000]
 LARGE = [(128256, np.float32), pytest.param(128256, np.float64, marks=pytest.mark.exhaustive)]
 
