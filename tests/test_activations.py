@@ -86,7 +86,7 @@ def test_each_of_several_largest_logits_counts(n_classes, dtype):
         assert_as_reference(name, call(name, z), z)
 
 
-SIZES = [0, 1, 2, 3, 4, 5, 15, 16, 17, 33, 63, 64, 65, 97, 128, 800, 801, 1025, 5000]
+SIZES = [0, 1, 2, 4, 5, 15, 16, 17, 33, 63, 64, 65, 129, 800, 801, 1025, 5000]
 LARGE = [(128256, np.float32), pytest.param(128256, np.float64, marks=pytest.mark.exhaustive)]
 
 
