@@ -56,10 +56,11 @@ def test_bits_do_not_depend_on_which_axis_is_contiguous(kind, dtype):
             assert_same_bits(one_a_lane, across_lanes)
 
 
-def test_second_derivatives_with_a_z_loss_do_not_depend_on_which_axis_is_contiguous():
-    """Their factor is a number of the row in the one kernel, and of the lane in the other."""
+@pytest.mark.parametrize("n_classes", [129, 175])  # one vector after the wide ones, and three
+def test_sums_and_second_derivatives_of_options_do_not_depend_on_which_axis_is_contiguous(n_classes):
+    """A factor of the derivatives is a number of the row in the one kernel, and of the lane in the other."""
     mix = MIXES["all with Hessian"]
-    logits, targets, options = problem(mix, N_ROWS, 129, np.float32, spread=100)
+    logits, targets, options = problem(mix, N_ROWS, n_classes, np.float32, spread=100)
     expected = solve(fastxent, mix, logits, targets, options)
     for name, result in solve(fastxent, mix, np.asfortranarray(logits), targets, options).items():
         assert_same_bits(result, expected[name])
