@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -83,38 +83,43 @@ def plain_cross_entropy(
     return kernel(variant, *arguments) if entry is None else entry(*arguments)
 
 
+class _Kernels(NamedTuple):
+    """One activation by several ways."""
+
+    lanes: cpu.Kernel
+    short: cpu.Kernel
+    split: cpu.Kernel
+    rows: cpu.Kernel
+
+
+_SOFTMAX = _Kernels(cpu.softmax_lanes, cpu.softmax_short, cpu.softmax_split, cpu.softmax_rows)
+_LOGSUMEXP = _Kernels(cpu.logsumexp_lanes, cpu.logsumexp_short, cpu.logsumexp_split, cpu.logsumexp_rows)
+
+
 def softmax(logits: NDArray[Any], out: NDArray[Any]) -> None:
-    z, result = _merged([logits, out])
-    n_threads, n_classes = _n_threads_for(z), z.shape[-1]
-    if n_classes <= cpu.FEW_CLASSES_OF_ACTIVATIONS:
-        kernel = cpu.softmax_lanes
-    elif n_classes <= cpu.SHORT_ROW and _are_side_by_side(z, result):
-        kernel = cpu.softmax_short
-    else:
-        kernel = cpu.softmax_split if _is_split(n_threads, z, result) else cpu.softmax_rows
-    _run(kernel, n_threads, z, result)
+    _activate(_SOFTMAX, *_merged([logits, out]))
 
 
 def log_softmax(logits: NDArray[Any], out: NDArray[Any]) -> None:
     z, result = _merged([logits, out])
-    _run_logsumexp(z, None, result)
+    _activate(_LOGSUMEXP, z, None, result)
 
 
 def logsumexp(logits: NDArray[Any], out: NDArray[Any]) -> None:
-    (z,), lse = _merged([logits]), np.empty(logits.shape[:-1], np.float64)
-    _run_logsumexp(z, lse.reshape(-1), None)
+    lse = np.empty(logits.shape[:-1], np.float64)
+    _activate(_LOGSUMEXP, *_merged([logits]), lse.reshape(-1), None)
     out[...] = lse
 
 
-def _run_logsumexp(logits: NDArray[Any], lse: NDArray[Any] | None, out: NDArray[Any] | None) -> None:
+def _activate(kernels: _Kernels, logits: NDArray[Any], *others: NDArray[Any] | None) -> None:
     n_threads, n_classes = _n_threads_for(logits), logits.shape[-1]
     if n_classes <= cpu.FEW_CLASSES_OF_ACTIVATIONS:
-        kernel = cpu.logsumexp_lanes
-    elif n_classes <= cpu.SHORT_ROW and _are_side_by_side(logits, out):
-        kernel = cpu.logsumexp_short
+        kernel = kernels.lanes
+    elif n_classes <= cpu.SHORT_ROW and _are_side_by_side(logits, *others):
+        kernel = kernels.short
     else:
-        kernel = cpu.logsumexp_split if _is_split(n_threads, logits, out) else cpu.logsumexp_rows
-    _run(kernel, n_threads, logits, lse, out)
+        kernel = kernels.split if _is_split(n_threads, logits, *others) else kernels.rows
+    _run(kernel, n_threads, logits, *others)
 
 
 def softmax_grad(probs: NDArray[Any], grad: NDArray[Any], out: NDArray[Any]) -> None:
