@@ -109,17 +109,10 @@ def _folded(folding, z):
 
 
 @inline
-def _clear(memory, z):
+def _clear(memory, z, ls, entropy, rank):
     """An empty sum in every slot."""
-    nothing, none_of = empty_sum(z), empty_tally(z)
     for slot in range(0, lanes_of(z) * lanes_of(z), lanes_of(z)):
-        store(memory.others_high, slot, nothing.high)
-        store(memory.others_low, slot, nothing.low)
-        store(memory.entropy_high, slot, none_of.entropy_gap.high)
-        store(memory.entropy_low, slot, none_of.entropy_gap.low)
-        store(memory.above, slot, none_of.above)
-        store(memory.mass, slot, none_of.mass)
-        store(memory.mass_gap, slot, none_of.mass_gap)
+        _store_sums(memory, slot, BlockSums(empty_sum(z), empty_tally(z)), ls, entropy, rank)
 
 
 @formula
@@ -200,15 +193,17 @@ def _load_blocks(tile, memory, targets, weight):
     Gives the targets' logits and weights.
     """
     z, lanes = tile.exps, lanes_of(tile.exps)
-    z_y, w_y = broadcast(0.0, z), widen(broadcast(1.0, z))
+    z_y, w_y, number = broadcast(0.0, z), widen(broadcast(1.0, z)), broadcast(0.0, z)
     for start in range(0, tile.n_classes, block_length(z)):
         block_max = broadcast(-math.inf, z)
         for j in range(start, end_of_block(start, tile.n_classes, z)):
             column = read(tile.logits, j, tile.kept, z)
             store(z, j * lanes, column)
             block_max = maximum(column, block_max)
-            z_y = where(tile.y == j, column, z_y)
-            w_y = weight_of_target(tile.y == j, j, w_y, targets, weight)
+            is_target = tile.y == number
+            z_y = where(is_target, column, z_y)
+            w_y = weight_of_target(is_target, j, w_y, targets, weight)
+            number += 1.0
         store(memory.tops, start // BLOCK, block_max)
     return z_y, w_y
 
@@ -230,7 +225,7 @@ def _sum_block(tile, memory, start, stop, z_y, shift, reference, targets, option
     """The exponentials of one block, summed in the slots."""
     z, lanes = tile.exps, lanes_of(tile.exps)
     ls, entropy, rank = options.label_smoothing, options.entropy, options.rank
-    _clear(memory, z)
+    _clear(memory, z, ls, entropy, rank)
     for first in range(start, stop, WIDTH * lanes):
         for j in range(first, min(first + lanes, stop)):
             slot = (j - first) * lanes
@@ -272,12 +267,13 @@ def finish_blocks(tile, memory, targets, sums, slopes, grad, hess, targets_grad,
     """The derivatives, from the exponentials."""
     z = tile.exps
     of_targets = derivatives_of_targets(tile, sums, slopes, row_factor, options)
-    top = narrow(sums.top, z)
+    top, number = narrow(sums.top, z), broadcast(0.0, z)
     for start in range(0, tile.n_classes, block_length(z)):
         shift = shift_for(widen(_top_of(memory, start, z, options)), z)
         factors = factors_for(slopes, row_factor, ratio(shift, sums.shift), z)
         for j in range(start, end_of_block(start, tile.n_classes, z)):
             g = derivatives_of(
-                tile, j, tile.y == j, targets, top, factors, of_targets, hess, targets_grad, options
+                tile, j, tile.y == number, targets, top, factors, of_targets, hess, targets_grad, options
             )
             write(grad, j, g, tile.inside)
+            number += 1.0
