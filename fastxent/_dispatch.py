@@ -89,11 +89,16 @@ class _Kernels(NamedTuple):
     lanes: cpu.Kernel
     short: cpu.Kernel
     split: cpu.Kernel
+    columns: cpu.Kernel
     rows: cpu.Kernel
 
 
-_SOFTMAX = _Kernels(cpu.softmax_lanes, cpu.softmax_short, cpu.softmax_split, cpu.softmax_rows)
-_LOGSUMEXP = _Kernels(cpu.logsumexp_lanes, cpu.logsumexp_short, cpu.logsumexp_split, cpu.logsumexp_rows)
+_SOFTMAX = _Kernels(
+    cpu.softmax_lanes, cpu.softmax_short, cpu.softmax_split, cpu.softmax_columns, cpu.softmax_rows
+)
+_LOGSUMEXP = _Kernels(
+    cpu.logsumexp_lanes, cpu.logsumexp_short, cpu.logsumexp_split, cpu.logsumexp_columns, cpu.logsumexp_rows
+)
 
 
 def softmax(logits: NDArray[Any], out: NDArray[Any]) -> None:
@@ -117,8 +122,12 @@ def _activate(kernels: _Kernels, logits: NDArray[Any], *others: NDArray[Any] | N
         kernel = kernels.lanes
     elif n_classes <= cpu.SHORT_ROW and _are_side_by_side(logits, *others):
         kernel = kernels.short
+    elif _is_split(n_threads, logits, *others):
+        kernel = kernels.split
+    elif _has_neighbouring_rows(logits):
+        kernel = kernels.columns
     else:
-        kernel = kernels.split if _is_split(n_threads, logits, *others) else kernels.rows
+        kernel = kernels.rows
     _run(kernel, n_threads, logits, *others)
 
 

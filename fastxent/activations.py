@@ -89,8 +89,7 @@ def logsumexp(logits: ArrayLike, *, axis: int = -1, out: NDArray[Any] | None = N
     Returns
     -------
     An array of the logits' shape without `axis`, and their dtype, float32 for half types; `out` if
-    given. −inf for a row of −inf
-    only, +inf for one with +inf.
+    given. −inf for a row of −inf only, +inf for one with +inf.
 
     Examples
     --------

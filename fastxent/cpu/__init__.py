@@ -1,5 +1,6 @@
 """The CPU kernels: each takes checked arrays, computes, and neither validates nor raises."""
 
+from .activation_columns import logsumexp_columns, softmax_columns
 from .activation_lanes import FEW_CLASSES_OF_ACTIVATIONS, logsumexp_lanes, softmax_lanes
 from .activation_rows import logsumexp_rows, softmax_grad_rows, softmax_rows
 from .activation_short import logsumexp_short, softmax_short
@@ -31,12 +32,14 @@ __all__ = [
     "cyclic",
     "first_bad_target_blocks",
     "log_loss_rows",
+    "logsumexp_columns",
     "logsumexp_lanes",
     "logsumexp_rows",
     "logsumexp_short",
     "logsumexp_split",
     "number_of_threads",
     "sigmoid_blocks",
+    "softmax_columns",
     "softmax_grad_rows",
     "softmax_lanes",
     "softmax_rows",

@@ -18,7 +18,7 @@ def softmax_short(n_chunks, logits, out):
         loss_chunk(logits, None, 0, 1.0, PLAIN, None, None, out, rows)
 
 
-_NEAR = 2**16
+NEAR = 2**16
 """Logits that are read a second time while they are in the second-level cache."""
 
 
@@ -31,7 +31,7 @@ def _put_log_softmax(out, logits, lse, rows):
 
 @inline
 def _logsumexp_chunk(logits, lse, out, rows):
-    step = _NEAR // n_classes_of(logits)
+    step = NEAR // n_classes_of(logits)
     for first in range(rows[0], rows[1], step):
         near = first, min(first + step, rows[1])
         loss_chunk(logits, None, 0, 1.0, PLAIN, None, lse, None, near)

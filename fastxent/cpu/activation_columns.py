@@ -1,0 +1,59 @@
+"""softmax, log-softmax, log-sum-exp where neighbours in memory are rows: cross-entropy without targets."""
+
+from numba import prange
+
+from ..simd import empty_float64, first_lanes, lanes_of
+from .activation_rows import minus
+from .activation_short import NEAR
+from .columns import columns_at, read, write
+from .compile import inline, kernel, or_none
+from .derivatives import parts
+from .loss_lanes import loss_chunk
+from .options import PLAIN
+from .row_lanes import lanes_in_tile, row_lanes, rows_of_tiles, tiles_of_chunk
+from .shape import n_classes_of, n_rows_of
+from .strided import address
+
+
+@kernel("out")
+def softmax_columns(n_chunks, logits, out):
+    """As `softmax_rows`, to the bit; quick where rows are neighbours and their classes far apart."""
+    for chunk in prange(n_chunks):
+        tiles = tiles_of_chunk(chunk, n_chunks, logits)
+        loss_chunk(logits, None, 0, 1.0, PLAIN, None, None, out, True, tiles)
+
+
+@or_none
+def _put_log_softmax_of_tile(out, logits, n_classes, inside, lse, z):
+    lse_parts = parts(lse, z)
+    for j in range(n_classes):
+        write(out, j, minus(read(logits, j, inside, z), lse_parts), inside)
+
+
+@or_none
+def _put_log_softmax(out, logits, lse, tiles):
+    z, lanes, n_rows = address(logits), lanes_of(logits), n_rows_of(logits)
+    first, stop = rows_of_tiles(tiles, n_rows, lanes)
+    for start in range(first, stop, lanes):
+        n_lanes = lanes_in_tile(start, n_rows, lanes)
+        inside = first_lanes(n_lanes, z)
+        rows, places = columns_at(logits, start, n_lanes, z), columns_at(out, start, n_lanes, z)
+        row_lse = row_lanes(address(lse), 0.0, start, inside, z)
+        _put_log_softmax_of_tile(places, rows, n_classes_of(logits), inside, row_lse, z)
+
+
+@inline
+def _logsumexp_chunk(logits, lse, out, tiles):
+    step = max(1, NEAR // (n_classes_of(logits) * lanes_of(logits)))
+    for first in range(tiles[0], tiles[1], step):
+        near = first, min(first + step, tiles[1])
+        loss_chunk(logits, None, 0, 1.0, PLAIN, None, lse, None, True, near)
+        _put_log_softmax(out, logits, lse, near)
+
+
+@kernel("lse", "out")
+def logsumexp_columns(n_chunks, logits, lse, out):
+    """As `logsumexp_rows`, to the bit; quick where rows are neighbours and their classes far apart."""
+    row_lse = empty_float64(n_rows_of(logits)) if lse is None else lse
+    for chunk in prange(n_chunks):
+        _logsumexp_chunk(logits, row_lse, out, tiles_of_chunk(chunk, n_chunks, logits))
