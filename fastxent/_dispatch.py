@@ -133,7 +133,8 @@ def _activate(kernels: _Kernels, logits: NDArray[Any], *others: NDArray[Any] | N
 
 def softmax_grad(probs: NDArray[Any], grad: NDArray[Any], out: NDArray[Any]) -> None:
     p, g, result = _merged([probs, grad, out])
-    _run(cpu.softmax_grad_rows, _n_threads_for(p), p, g, result)
+    kernel = cpu.softmax_grad_lanes if _are_for_lanes(p) else cpu.softmax_grad_rows
+    _run(kernel, _n_threads_for(p), p, g, result)
 
 
 def sigmoid(logits: NDArray[Any], out: NDArray[Any]) -> None:
@@ -188,7 +189,8 @@ def log_loss(
     y = None if targets is None else targets.reshape(-1)
     n_threads = _n_threads_for(p)
     variant = (n_threads > 1, p.ndim, p.dtype.num, y is None, _kinds(options))
-    total, bad = cpu.log_loss_rows(variant, n_threads, p, y, ignore_index, divisor, options, loss.reshape(-1))
+    kernel = cpu.log_loss_lanes if y is None and _are_for_lanes(p) else cpu.log_loss_rows
+    total, bad = kernel(variant, n_threads, p, y, ignore_index, divisor, options, loss.reshape(-1))
     return total, bad
 
 
@@ -240,6 +242,10 @@ def _has_neighbouring_rows(logits: NDArray[Any]) -> bool:
     rows_are_neighbours = row_stride == logits.itemsize != class_stride
     few_enough = logits.shape[-1] <= _MOST_CLASSES_IN_LANES
     return rows_are_neighbours and logits.shape[-2] >= _FEWEST_LANES and few_enough
+
+
+def _are_for_lanes(probs: NDArray[Any]) -> bool:
+    return probs.shape[-1] <= cpu.FEW_CLASSES_OF_PROBABILITIES or _has_neighbouring_rows(probs)
 
 
 def _with_fewest_axes(

@@ -2,7 +2,7 @@
 
 from .activation_columns import logsumexp_columns, softmax_columns
 from .activation_lanes import FEW_CLASSES_OF_ACTIVATIONS, logsumexp_lanes, softmax_lanes
-from .activation_rows import logsumexp_rows, softmax_grad_rows, softmax_rows
+from .activation_rows import logsumexp_rows, softmax_rows
 from .activation_short import logsumexp_short, softmax_short
 from .activation_split import logsumexp_split, softmax_split
 from .binary_blocks import binary_cross_entropy_blocks, cyclic, first_bad_target_blocks
@@ -12,13 +12,16 @@ from .loss_rows import cross_entropy_rows
 from .loss_short import SHORT_ROW, cross_entropy_short
 from .loss_split import cross_entropy_split
 from .options import PLAIN, Options
+from .probability_lanes import FEW_CLASSES_OF_PROBABILITIES, log_loss_lanes
 from .probability_rows import log_loss_rows
 from .sigmoid_blocks import sigmoid_blocks
+from .softmax_grad import softmax_grad_lanes, softmax_grad_rows
 from .threads import number_of_threads
 
 __all__ = [
     "FEW_CLASSES",
     "FEW_CLASSES_OF_ACTIVATIONS",
+    "FEW_CLASSES_OF_PROBABILITIES",
     "PLAIN",
     "SHORT_ROW",
     "Kernel",
@@ -31,6 +34,7 @@ __all__ = [
     "cross_entropy_split",
     "cyclic",
     "first_bad_target_blocks",
+    "log_loss_lanes",
     "log_loss_rows",
     "logsumexp_columns",
     "logsumexp_lanes",
@@ -40,6 +44,7 @@ __all__ = [
     "number_of_threads",
     "sigmoid_blocks",
     "softmax_columns",
+    "softmax_grad_lanes",
     "softmax_grad_rows",
     "softmax_lanes",
     "softmax_rows",

@@ -1,4 +1,4 @@
-"""softmax, log-softmax, log-sum-exp and the product with softmax's Jacobian, row by row."""
+"""softmax, log-softmax and log-sum-exp, row by row."""
 
 import math
 
@@ -13,7 +13,6 @@ from ..simd import (
     load,
     load_masked,
     reduce_max,
-    reduce_sum,
     restore_subnormals,
     store,
     store_masked,
@@ -148,41 +147,3 @@ def logsumexp_rows(n_chunks, logits, lse, out):
     """Log-sum-exp of each row in lse; the logits less that, log-softmax, in out. Either may be None."""
     for chunk in prange(n_chunks):
         logsumexp_chunk(logits, lse, out, rows_of_chunk(chunk, n_chunks, n_rows_of(logits)))
-
-
-@inline
-def softmax_grad_row(probs, grad, result):
-    """out = p·(grad − Σ p·grad), the sum in float64."""
-    p, grad, out, n_classes = to_read(probs), to_read(grad), to_write(result), probs.n_classes
-    lanes = lanes_of(p)
-    full = full_vectors_end(p, 0, n_classes)
-    inside = first_lanes(n_classes - full, p)
-    dots = widen(broadcast(0.0, p))
-    for j in range(0, full, lanes):
-        dots += widen(load(p, j)) * widen(load(grad, j))
-    if full < n_classes:
-        dots += widen(load_masked(p, full, inside, 0.0)) * widen(load_masked(grad, full, inside, 0.0))
-    dot = parts(reduce_sum(dots), p)
-    for j in range(0, full, lanes):
-        store(out, j, load(p, j) * minus(load(grad, j), dot))
-    if full < n_classes:
-        centred = minus(load_masked(grad, full, inside, 0.0), dot)
-        store_masked(out, full, load_masked(p, full, inside, 0.0) * centred, inside)
-    written(result, n_classes)
-
-
-@inline
-def softmax_grad_chunk(probs, grad, out, rows):
-    packed_probs, packed_grad, packed_out = packed_rows(probs, 1), packed_rows(grad, 1), packed_rows(out, 1)
-    control = flush_subnormals()
-    for i in range(rows[0], rows[1]):
-        softmax_grad_row(
-            row_at(probs, i, packed_probs, 0), row_at(grad, i, packed_grad, 0), row_at(out, i, packed_out, 0)
-        )
-    restore_subnormals(control)
-
-
-@kernel("out")
-def softmax_grad_rows(n_chunks, probs, grad, out):
-    for chunk in prange(n_chunks):
-        softmax_grad_chunk(probs, grad, out, rows_of_chunk(chunk, n_chunks, n_rows_of(probs)))

@@ -18,10 +18,14 @@ def _surprisal(p):
 
 
 @formula
-def _masses_times_surprisals(p, t, j, inside):
+def mass_times_surprisal(mass, p):
     """Of one vector of classes; a class with no mass adds 0."""
-    mass = widen(load_inside(t, j, inside, p))
-    return zero_times_infinity_is_zero(mass, _surprisal(widen(load_inside(p, j, inside, p))))
+    return zero_times_infinity_is_zero(mass, _surprisal(p))
+
+
+@formula
+def _masses_times_surprisals(p, t, j, inside):
+    return mass_times_surprisal(widen(load_inside(t, j, inside, p)), widen(load_inside(p, j, inside, p)))
 
 
 @inline

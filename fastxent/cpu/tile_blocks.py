@@ -94,7 +94,7 @@ def in_memory(memory):
 
 
 @inline
-def _folded(folding, z):
+def folded(folding, z):
     """The sum of the vectors there: the upper half added to the lower until one is left."""
     n = lanes_of(z)
     while n > 1:
@@ -148,14 +148,14 @@ def _folded_sums(high, low, folding, z):
     """The sums in the slots, and these to one."""
     for slot in range(0, lanes_of(z) * lanes_of(z), lanes_of(z)):
         store(folding, slot, value_of(Sum(load(high, slot), load(low, slot))))
-    return _folded(folding, z)
+    return folded(folding, z)
 
 
 @inline
 def _tally_of_slots(memory, z, label_smoothing, entropy, rank):
     mass = mass_gap = entropy_gap = above = widen(broadcast(0.0, z))
     if label_smoothing is not None:
-        mass, mass_gap = _folded(memory.mass, z), _folded(memory.mass_gap, z)
+        mass, mass_gap = folded(memory.mass, z), folded(memory.mass_gap, z)
     if entropy is not None:
         entropy_gap = _folded_sums(memory.entropy_high, memory.entropy_low, memory.folding, z)
     if rank is not None:

@@ -1,0 +1,117 @@
+"""The product of a gradient with softmax's Jacobian, p·(grad − Σ p·grad), the sum in float64."""
+
+from numba import prange
+
+from ..simd import (
+    broadcast,
+    empty_float64,
+    empty_row,
+    first_lanes,
+    flush_subnormals,
+    lanes_of,
+    load,
+    load_masked,
+    reduce_sum,
+    restore_subnormals,
+    store,
+    store_masked,
+    widen,
+)
+from .activation_rows import minus
+from .columns import columns_at, read_all, write_all
+from .compile import inline, kernel
+from .derivatives import parts
+from .row_lanes import lanes_in_tile, rows_of_tiles, tiles_of_chunk
+from .shape import n_classes_of, n_rows_of, rows_of_chunk
+from .strided import address, packed_rows, row_at, to_read, to_write, written
+from .tile_blocks import folded
+from .vectors import full_vectors_end, load_float64
+
+
+@inline
+def _row(probs, grad, result):
+    p, grad, out, n_classes = to_read(probs), to_read(grad), to_write(result), probs.n_classes
+    lanes = lanes_of(p)
+    full = full_vectors_end(p, 0, n_classes)
+    inside = first_lanes(n_classes - full, p)
+    dots = widen(broadcast(0.0, p))
+    for j in range(0, full, lanes):
+        dots += widen(load(p, j)) * widen(load(grad, j))
+    if full < n_classes:
+        dots += widen(load_masked(p, full, inside, 0.0)) * widen(load_masked(grad, full, inside, 0.0))
+    dot = parts(reduce_sum(dots), p)
+    for j in range(0, full, lanes):
+        store(out, j, load(p, j) * minus(load(grad, j), dot))
+    if full < n_classes:
+        centred = minus(load_masked(grad, full, inside, 0.0), dot)
+        store_masked(out, full, load_masked(p, full, inside, 0.0) * centred, inside)
+    written(result, n_classes)
+
+
+@inline
+def _rows(probs, grad, out, rows):
+    packed_probs, packed_grad, packed_out = packed_rows(probs, 1), packed_rows(grad, 1), packed_rows(out, 1)
+    control = flush_subnormals()
+    for i in range(rows[0], rows[1]):
+        _row(
+            row_at(probs, i, packed_probs, 0), row_at(grad, i, packed_grad, 0), row_at(out, i, packed_out, 0)
+        )
+    restore_subnormals(control)
+
+
+@kernel("out")
+def softmax_grad_rows(n_chunks, probs, grad, out):
+    for chunk in prange(n_chunks):
+        _rows(probs, grad, out, rows_of_chunk(chunk, n_chunks, n_rows_of(probs)))
+
+
+@inline
+def _dot(p, grad, n_classes, slots):
+    """Σ p·grad of every row, summed as `_row` sums it: slot s has the classes that lane s has there."""
+    lanes = lanes_of(p)
+    for slot in range(lanes):
+        store(slots, slot * lanes, widen(broadcast(0.0, p)))
+    for j in range(n_classes):
+        slot = j % lanes * lanes
+        term = widen(load(p, j * lanes)) * widen(load(grad, j * lanes))
+        store(slots, slot, load_float64(slots, slot, p) + term)
+    return folded(slots, p)
+
+
+@inline
+def _tile(probs, grad, out, n_classes, inside, p, g, slots):
+    lanes = lanes_of(p)
+    read_all(probs, n_classes, inside, p)
+    read_all(grad, n_classes, inside, g)
+    dot = parts(_dot(p, g, n_classes, slots), p)
+    for j in range(0, n_classes * lanes, lanes):
+        store(p, j, load(p, j) * minus(load(g, j), dot))
+    write_all(out, n_classes, inside, p)
+
+
+@inline
+def _tiles(probs, grad, out, tiles):
+    lanes, n_rows, n_classes = lanes_of(probs), n_rows_of(probs), n_classes_of(probs)
+    p, g = empty_row(lanes * n_classes, probs), empty_row(lanes * n_classes, probs)
+    slots, control = empty_float64(lanes * lanes), flush_subnormals()
+    first, stop = rows_of_tiles(tiles, n_rows, lanes)
+    for start in range(first, stop, lanes):
+        n_lanes, z = lanes_in_tile(start, n_rows, lanes), address(p)
+        _tile(
+            columns_at(probs, start, n_lanes, z),
+            columns_at(grad, start, n_lanes, z),
+            columns_at(out, start, n_lanes, z),
+            n_classes,
+            first_lanes(n_lanes, z),
+            z,
+            address(g),
+            address(slots),
+        )
+    restore_subnormals(control)
+
+
+@kernel("out")
+def softmax_grad_lanes(n_chunks, probs, grad, out):
+    """As `softmax_grad_rows`, to the bit, one row a lane: for few classes, or such as are far apart."""
+    for chunk in prange(n_chunks):
+        _tiles(probs, grad, out, tiles_of_chunk(chunk, n_chunks, probs))
