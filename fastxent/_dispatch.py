@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from . import cpu
@@ -275,9 +274,5 @@ def _merged(arrays: list[Any]) -> list[Any]:
             ends.append(axis)
     if not sizes:
         return [a if a is None else a.reshape(1, -1) for a in arrays]
-    return [a if a is None else _viewed(a, sizes, ends) for a in arrays]
-
-
-def _viewed(array: NDArray[Any], sizes: list[int], ends: list[int]) -> NDArray[Any]:
-    strides = [array.strides[axis] for axis in ends]
-    return as_strided(array, (*sizes, array.shape[-1]), (*strides, array.strides[-1]))
+    shape = *sizes, given[0].shape[-1]
+    return [a if a is None else a.reshape(shape) for a in arrays]
