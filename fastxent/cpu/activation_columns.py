@@ -37,7 +37,7 @@ def _put_log_softmax(out, logits, lse, tiles):
     for start in range(first, stop, lanes):
         n_lanes = lanes_in_tile(start, n_rows, lanes)
         inside = first_lanes(n_lanes, z)
-        rows, places = columns_at(logits, start, n_lanes, z), columns_at(out, start, n_lanes, z)
+        rows, places = columns_at(logits, start, n_lanes, z, None), columns_at(out, start, n_lanes, z, None)
         row_lse = row_lanes(address(lse), 0.0, start, inside, z)
         _put_log_softmax_of_tile(places, rows, n_classes_of(logits), inside, row_lse, z)
 

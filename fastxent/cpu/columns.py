@@ -18,7 +18,7 @@ from ..simd import (
     store_four,
     store_masked,
 )
-from .compile import formula, inline
+from .compile import formula, inline, or_none
 
 
 class Columns(NamedTuple):
@@ -31,10 +31,11 @@ class Columns(NamedTuple):
     row_stride: int  # and from row to row, where all lie on one axis
     side_by_side: bool  # whether the rows of the lanes are neighbours in memory
     in_rows: bool  # whether the classes of each are, with a row for every lane and as far apart
+    near: Any  # a tile for those in rows, which four at a time take less than class by class; may be None
 
 
 @formula
-def columns_at(array, start, n_lanes, z):
+def columns_at(array, start, n_lanes, z, near):
     """The rows from `start`, one in each lane of z (see `strided` for why there is no branch here)."""
     if array is None:
         return None
@@ -49,6 +50,7 @@ def columns_at(array, start, n_lanes, z):
         row_stride,
         (row_stride == array.itemsize) & on_one_axis,
         (stride == array.itemsize) & on_one_axis & (n_lanes == lanes_of(z)),
+        near,
     )
 
 
@@ -59,8 +61,7 @@ def _expect(column, z):
 
 
 @inline
-def read(columns, j, mask, z):
-    """Class j of every lane where the mask is true, 0 elsewhere, in the dtype that z is computed in."""
+def _read_there(columns, j, mask, z):
     if columns.side_by_side:
         p = advance(columns.first, j * columns.stride)
         column = load_masked(p, 0, mask, 0.0, z)
@@ -71,13 +72,39 @@ def read(columns, j, mask, z):
 
 
 @inline
-def write(columns, j, column, mask):
+def _read_near(columns, j, mask, z):
+    return load(columns.near, j * lanes_of(z)) if columns.in_rows else _read_there(columns, j, mask, z)
+
+
+@formula
+def read(columns, j, mask, z):
+    """Class j of every lane where the mask is true, 0 elsewhere, in the dtype that z is computed in."""
+    function = _read_there if columns.near is None else _read_near
+    return function(columns, j, mask, z)
+
+
+@inline
+def _write_there(columns, j, column, mask):
     if columns.side_by_side:
         p = advance(columns.first, j * columns.stride)
         store_masked(p, 0, column, mask)
         _expect(p, column)
     else:
         scatter(columns.array, j * columns.stride, columns.offsets, column, mask)
+
+
+@inline
+def _write_near(columns, j, column, mask):
+    if columns.in_rows:
+        store(columns.near, j * lanes_of(column), column)
+    else:
+        _write_there(columns, j, column, mask)
+
+
+@formula
+def write(columns, j, column, mask):
+    function = _write_there if columns.near is None else _write_near
+    function(columns, j, column, mask)
 
 
 @inline
@@ -92,7 +119,7 @@ def read_all(columns, n_classes, mask, tile):
                 store(tile, (j + i) * lanes, vectors[i])
     else:
         for j in range(n_classes):
-            store(tile, j * lanes, read(columns, j, mask, tile))
+            store(tile, j * lanes, _read_there(columns, j, mask, tile))
 
 
 @inline
@@ -111,4 +138,18 @@ def write_all(columns, n_classes, mask, tile):
             store_four(advance(columns.first, j * columns.stride), columns.row_stride, vectors)
     else:
         for j in range(n_classes):
-            write(columns, j, load(tile, j * lanes), mask)
+            _write_there(columns, j, load(tile, j * lanes), mask)
+
+
+@or_none
+def fetch(columns, n_classes, mask):
+    """Into the tile that `read` takes them from, if there is one."""
+    if columns.in_rows:
+        read_all(columns, n_classes, mask, columns.near)
+
+
+@or_none
+def put_back(columns, n_classes, mask):
+    """From the tile that `write` put them into, if there is one."""
+    if columns.in_rows:
+        write_all(columns, n_classes, mask, columns.near)

@@ -26,7 +26,7 @@ from ..simd import (
     where,
     widen,
 )
-from .columns import columns_at, read_all, write_all
+from .columns import columns_at, fetch, put_back, read_all, write_all
 from .compile import formula, inline, kernel
 from .derivatives import factors_for
 from .exact_sum import add, empty_sum, value_of
@@ -59,6 +59,7 @@ def _sum_tile(tile, targets, options):
     z = tile.exps
     row_max, z_y, w_y = broadcast(-math.inf, z), broadcast(0.0, z), widen(broadcast(1.0, z))
     read_all(tile.logits, tile.n_classes, tile.kept, z)
+    fetch(tile.soft_targets, tile.n_classes, tile.kept)
     number = broadcast(0.0, z)
     for j in range(tile.n_classes):
         column, is_target = load(z, j * lanes_of(z)), tile.y == number
@@ -98,6 +99,8 @@ def _finish_tile(tile, targets, sums, slopes, grad, hess, targets_grad, row_fact
         store(tile.exps, j * lanes_of(tile.exps), g)
         number += 1.0
     write_all(grad, tile.n_classes, tile.inside, tile.exps)
+    put_back(hess, tile.n_classes, tile.inside)
+    put_back(targets_grad, tile.n_classes, tile.inside)
 
 
 @formula
@@ -133,10 +136,21 @@ def _targets(targets, start, inside, ignore_index, z):
     return y
 
 
+@formula
+def _near(array, logits, in_blocks):
+    """Memory for few classes; many would be far again until they are used."""
+    if array is None or in_blocks is not None:
+        return None
+    return empty_row(lanes_of(logits) * n_classes_of(logits), logits)
+
+
 @inline
 def loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, in_blocks, tiles):
     lanes, n_classes = lanes_of(logits), n_classes_of(logits)
     exps, kept_logits = empty_row(lanes * n_classes, logits), scratch_kept(grad, lanes * n_classes, options)
+    near_soft_targets = _near(options.soft_targets, logits, in_blocks)
+    near_hess = _near(options.hess, logits, in_blocks)
+    near_targets_grad = _near(options.targets_grad, logits, in_blocks)
     y_of, s_of = address(targets), address(options.sample_weight)
     to = RowOutputs(address(loss), address(lse), address(options.entropy), address(options.rank))
     addresses = in_addresses(options)
@@ -150,8 +164,8 @@ def loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, i
         s = row_lanes(s_of, 1.0, start, inside, z)
         tile = Tile(
             n_classes,
-            columns_at(logits, start, n_lanes, z),
-            columns_at(options.soft_targets, start, n_lanes, z),
+            columns_at(logits, start, n_lanes, z, None),
+            columns_at(options.soft_targets, start, n_lanes, z, address(near_soft_targets)),
             y,
             inside,
             _kept(inside, y, y_of, s, s_of, ignore_index),
@@ -167,9 +181,9 @@ def loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, i
             addresses,
             start,
             to,
-            columns_at(grad, start, n_lanes, z),
-            columns_at(options.hess, start, n_lanes, z),
-            columns_at(options.targets_grad, start, n_lanes, z),
+            columns_at(grad, start, n_lanes, z, None),
+            columns_at(options.hess, start, n_lanes, z, address(near_hess)),
+            columns_at(options.targets_grad, start, n_lanes, z, address(near_targets_grad)),
         )
     restore_subnormals(control)
 

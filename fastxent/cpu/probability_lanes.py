@@ -40,7 +40,10 @@ def _tiles(probs, options, loss, tiles):
         n_lanes = lanes_in_tile(start, n_rows, lanes)
         inside = first_lanes(n_lanes, z)
         s = row_lanes(address(options.sample_weight), 1.0, start, inside, z)
-        p, t = columns_at(probs, start, n_lanes, z), columns_at(options.soft_targets, start, n_lanes, z)
+        p, t = (
+            columns_at(probs, start, n_lanes, z, None),
+            columns_at(options.soft_targets, start, n_lanes, z, None),
+        )
         row_loss = s * _expected_surprisal(p, t, n_classes, inside, address(slots), z)
         set_lanes(address(loss), start, inside, where(s != 0.0, row_loss, 0.0))
 

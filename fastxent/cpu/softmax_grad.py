@@ -98,9 +98,9 @@ def _tiles(probs, grad, out, tiles):
     for start in range(first, stop, lanes):
         n_lanes, z = lanes_in_tile(start, n_rows, lanes), address(p)
         _tile(
-            columns_at(probs, start, n_lanes, z),
-            columns_at(grad, start, n_lanes, z),
-            columns_at(out, start, n_lanes, z),
+            columns_at(probs, start, n_lanes, z, None),
+            columns_at(grad, start, n_lanes, z, None),
+            columns_at(out, start, n_lanes, z, None),
             n_classes,
             first_lanes(n_lanes, z),
             z,
