@@ -10,7 +10,7 @@ from .row_lanes import lanes_in_tile, row_lanes, rows_of_tiles, set_lanes, tiles
 from .shape import n_classes_of, n_rows_of
 from .strided import address
 from .targets import survey
-from .tile_blocks import folded
+from .tile_blocks import sum_of_slots
 from .total import mean_of
 from .vectors import load_float64
 
@@ -28,7 +28,7 @@ def _expected_surprisal(probs, soft_targets, n_classes, inside, slots, z):
         slot = j % lanes * lanes
         mass, p = widen(read(soft_targets, j, inside, z)), widen(read(probs, j, inside, z))
         store(slots, slot, load_float64(slots, slot, z) + mass_times_surprisal(mass, p))
-    return folded(slots, z)
+    return sum_of_slots(slots, z)
 
 
 @inline

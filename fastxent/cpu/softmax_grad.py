@@ -24,7 +24,7 @@ from .derivatives import parts
 from .row_lanes import lanes_in_tile, rows_of_tiles, tiles_of_chunk
 from .shape import n_classes_of, n_rows_of, rows_of_chunk
 from .strided import address, packed_rows, row_at, to_read, to_write, written
-from .tile_blocks import folded
+from .tile_blocks import sum_of_slots
 from .vectors import full_vectors_end, load_float64
 
 
@@ -75,7 +75,7 @@ def _dot(p, grad, n_classes, slots):
         slot = j % lanes * lanes
         term = widen(load(p, j * lanes)) * widen(load(grad, j * lanes))
         store(slots, slot, load_float64(slots, slot, p) + term)
-    return folded(slots, p)
+    return sum_of_slots(slots, p)
 
 
 @inline

@@ -13,12 +13,14 @@ from ..simd import (
     broadcast,
     empty_float64,
     empty_row,
+    folded,
     lanes_of,
     load,
     maximum,
     narrow,
     pointer,
     store,
+    vector_a_lane,
     where,
     widen,
 )
@@ -55,7 +57,6 @@ class Memory(NamedTuple):
     above: Any
     mass: Any  # float64 from here on
     mass_gap: Any
-    folding: Any
 
 
 @or_none
@@ -69,7 +70,6 @@ def memory_for(in_blocks, logits):
         empty_row(slots, logits),
         empty_row(slots, logits),
         empty_row(slots, logits),
-        empty_float64(slots),
         empty_float64(slots),
         empty_float64(slots),
     )
@@ -89,23 +89,7 @@ def in_memory(memory):
         pointer(memory.above, 0),
         pointer(memory.mass, 0),
         pointer(memory.mass_gap, 0),
-        pointer(memory.folding, 0),
     )
-
-
-@inline
-def folded(folding, z):
-    """The sum of the vectors there: the upper half added to the lower until one is left."""
-    n = lanes_of(z)
-    while n > 1:
-        n //= 2
-        for i in range(n):
-            low, high = (
-                load_float64(folding, i * lanes_of(z), z),
-                load_float64(folding, (i + n) * lanes_of(z), z),
-            )
-            store(folding, i * lanes_of(z), low + high)
-    return load_float64(folding, 0, z)
 
 
 @inline
@@ -143,24 +127,27 @@ def _store_sums(memory, slot, sums, label_smoothing, entropy, rank):
         store(memory.above, slot, tally.above)
 
 
-@inline
-def _folded_sums(high, low, folding, z):
-    """The sums in the slots, and these to one."""
-    for slot in range(0, lanes_of(z) * lanes_of(z), lanes_of(z)):
-        store(folding, slot, value_of(Sum(load(high, slot), load(low, slot))))
-    return folded(folding, z)
+@formula
+def sum_of_slots(slots, z):
+    """Of float64 numbers in one vector a slot; the upper half added to the lower until one is left."""
+    return folded(load(slots, 0, widen(vector_a_lane(z))), z)
 
 
-@inline
+@formula
+def _exact_sum_of_slots(high, low, z):
+    numbers = vector_a_lane(z)
+    return folded(value_of(Sum(load(high, 0, numbers), load(low, 0, numbers))), z)
+
+
+@formula
 def _tally_of_slots(memory, z, label_smoothing, entropy, rank):
     mass = mass_gap = entropy_gap = above = widen(broadcast(0.0, z))
     if label_smoothing is not None:
-        mass, mass_gap = folded(memory.mass, z), folded(memory.mass_gap, z)
+        mass, mass_gap = sum_of_slots(memory.mass, z), sum_of_slots(memory.mass_gap, z)
     if entropy is not None:
-        entropy_gap = _folded_sums(memory.entropy_high, memory.entropy_low, memory.folding, z)
+        entropy_gap = _exact_sum_of_slots(memory.entropy_high, memory.entropy_low, z)
     if rank is not None:
-        for slot in range(0, lanes_of(z) * lanes_of(z), lanes_of(z)):
-            above = above + widen(load(memory.above, slot))
+        above = folded(widen(load(memory.above, 0, vector_a_lane(z))), z)
     return Tally(mass, mass_gap, entropy_gap, above)
 
 
@@ -173,9 +160,16 @@ def _with_targets(sums, tile, start, stop, u_y, targets):
     return sums.others + where(is_there, shifted_exp(u_y, sums.shift), 0.0)
 
 
-@formula
+@inline
 def _plus_block(sums, block, tile, start, u_y, targets, options):
     """The sums up to `start` and those of the block there."""
+    if start > 0:
+        block = _plus_later_block(sums, block, tile, start, u_y, targets, options)
+    return block
+
+
+@formula
+def _plus_later_block(sums, block, tile, start, u_y, targets, options):
     z, stop = tile.exps, end_of_block(start, tile.n_classes, tile.exps)
     shift, top = of_larger(sums, block)
     exps = _with_targets(sums, tile, 0, start, u_y, targets)
@@ -255,7 +249,7 @@ def sum_blocks(memory, tile, targets, options):
         shift, reference = shift_for(top, z), narrow(reference_for(top, z), z)
         stop = end_of_block(start, tile.n_classes, z)
         _sum_block(tile, memory, start, stop, z_y, _narrowed(shift, z), reference, targets, options)
-        others = _folded_sums(memory.others_high, memory.others_low, memory.folding, z)
+        others = _exact_sum_of_slots(memory.others_high, memory.others_low, z)
         block = Sums(others, shift, top, _tally_of_slots(memory, z, ls, entropy, rank))
         sums = _plus_block(sums, block, tile, start, u_y, targets, options)
     e_top = widen(shifted_exp(narrow(sums.top, z), _narrowed(sums.shift, z)))
