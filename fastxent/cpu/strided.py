@@ -121,10 +121,10 @@ def _lead_of(row, logits):
     return where(row.is_large, where(row.is_strided, -1, lead), -1)
 
 
-@or_none
+@formula
 def to_write(row):
     """Where to put the row's classes side by side, for `written`."""
-    return row.packed if row.is_strided else row.start
+    return None if row is None else where(row.is_strided, row.packed, row.start)
 
 
 @or_none
