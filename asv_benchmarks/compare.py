@@ -95,7 +95,7 @@ def main(arguments: list[str] | None = None) -> None:
             report.cost_table(f"{Case(sizes.vocabulary)} in place", of_dtypes),
         )
     )
-    activation_table = report.contest_table(of_activations, "along the last axis, float32")
+    activation_table = report.contest_table(of_activations, "float32")
     print(circumstances, table, activation_table, costs, report.goal_table(found), sep="\n\n")
     if wanted.write:
         report.picture(seconds, report.PICTURE)

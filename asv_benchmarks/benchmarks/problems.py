@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from inspect import signature
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -120,12 +121,14 @@ def check_same(results: Any, expected: Any, tolerance: float) -> None:
 
 
 @cache
-def checked_problem(name: str, shape: Shape, dtype: str) -> Problem:
+def checked_problem(name: str, shape: Shape, dtype: str, axis: int = -1) -> Problem:
     """For asv, which skips what raises NotImplementedError: what an older release lacks."""
     if not hasattr(fastxent, name):
         raise NotImplementedError(f"fastxent {fastxent.__version__} has no {name}")
     if np.dtype(dtype).itemsize == 2 and not hasattr(fastxent, "entropy"):
         raise NotImplementedError(f"fastxent {fastxent.__version__} has no half types")
-    problem = Problem(name, shape, dtype)
+    if axis != -1 and "axis" not in signature(getattr(fastxent, name)).parameters:
+        raise NotImplementedError(f"fastxent {fastxent.__version__} has no axis of {name}")
+    problem = Problem(name, shape, dtype, axis)
     problem.check()
     return problem

@@ -11,11 +11,12 @@ class _Throughput:
     function: str
     params: tuple[list[Shape], list[str]] = ([(8192, 100), (1024, 5000)], ["float32", "float64"])
     param_names = ("shape", "dtype")
+    axis = -1
     number = 1  # each run needs a setup of its own: it overwrites its input
     rounds = 1
 
     def setup(self, shape, dtype):
-        self.problem = checked_problem(self.function, shape, dtype)
+        self.problem = checked_problem(self.function, shape, dtype, self.axis)
         self.problem.refill()
 
     def time_fastxent(self, shape, dtype):
@@ -121,3 +122,28 @@ class Sigmoid(_Throughput):
     """In place, reads and writes each logit once: 2b bytes."""
 
     function = "sigmoid"
+
+
+class _OfImages(_Throughput):
+    """With classes far apart in memory: of more streams than processors foresee, and a power of two apart."""
+
+    params = ([(4, 81, 8732), (2, 150, 128, 128)], ["float32"])
+    axis = 1
+
+
+class CrossEntropyWithGradOfImages(_OfImages):
+    """In place, reads and writes each logit once: 2b bytes."""
+
+    function = "cross_entropy_with_grad"
+
+
+class SoftmaxOfImages(_OfImages):
+    """In place, reads and writes each logit once: 2b bytes."""
+
+    function = "softmax"
+
+
+class SoftmaxGradOfImages(_OfImages):
+    """In place, reads each probability and its gradient and writes the probability once: 3b bytes."""
+
+    function = "softmax_grad"

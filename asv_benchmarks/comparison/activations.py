@@ -1,12 +1,13 @@
-"""softmax, log-softmax and log-sum-exp along the last axis, beside other libraries' on the same logits."""
+"""softmax, log-softmax and log-sum-exp, beside other libraries' on the same logits."""
 
 from typing import NamedTuple
 
 import numpy as np
-from benchmarks.problems import Problem, Shape
+from benchmarks.problems import Problem
 from benchmarks.rounds import ROUNDS, Call, quickest
 
 from .contenders import Contender, Task
+from .contest import IMAGES, Case
 
 NAMES = "softmax", "log_softmax", "logsumexp"
 
@@ -15,33 +16,33 @@ class Activation(NamedTuple):
     """Of float32 logits, in place where the result is as large."""
 
     name: str
-    shape: Shape
+    of: Case
 
     def __str__(self) -> str:
-        return f"{self.name} {'×'.join(map(str, self.shape))}"
+        return f"{self.name} {self.of}"
 
 
-def cases(*shapes: Shape) -> list[Activation]:
-    return [Activation(name, shape) for name in NAMES for shape in shapes]
+def activations_of(*cases: Case) -> list[Activation]:
+    return [Activation(name, case) for name in NAMES for case in cases]
 
 
-CASES = cases((32768, 10), (8192, 100), (4096, 1000), (512, 50257))
-TINY_CASES = cases((16, 10))
+CASES = activations_of(*map(Case, [(32768, 10), (8192, 100), (4096, 1000), (512, 50257)]), IMAGES)
+TINY_CASES = activations_of(Case((16, 10)), Case((3, 5, 4), axis=1))
 
 
 def _scipy(problem):
     import scipy.special
 
     function = getattr(scipy.special, problem.name)
-    return Task(Call(lambda: function(problem.first, axis=-1)), np.asarray)
+    return Task(Call(lambda: function(problem.first, axis=problem.axis)), np.asarray)
 
 
 def _torch(problem):
     import torch
 
     function, z = getattr(torch, problem.name), torch.tensor(problem.first)
-    out = torch.empty_like(function(z, -1))
-    return Task(Call(lambda: function(z, -1, out=out)), np.asarray)
+    out = torch.empty_like(function(z, problem.axis))
+    return Task(Call(lambda: function(z, problem.axis, out=out)), np.asarray)
 
 
 def _jax(problem):
@@ -49,7 +50,7 @@ def _jax(problem):
 
     jax.config.update("jax_platforms", "cpu")
     function, z = getattr(jax.nn, problem.name), jax.device_put(problem.first)
-    compiled = jax.jit(lambda z: function(z, -1))
+    compiled = jax.jit(lambda z: function(z, problem.axis))
     return Task(Call(lambda: jax.block_until_ready(compiled(z))), np.asarray)
 
 
@@ -62,7 +63,7 @@ LIBRARIES = {
 
 def contest(library: str, case: Activation, n_rounds: int = ROUNDS) -> tuple[float, float]:
     """Seconds of fastxent and of the library, once both have given the same."""
-    problem = Problem(case.name, case.shape)
+    problem = Problem(case.name, case.of.shape, axis=case.of.axis)
     problem.refill()
     expected = problem.fastxent().copy()
     task = LIBRARIES[library].task(problem)
