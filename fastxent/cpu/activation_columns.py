@@ -1,4 +1,4 @@
-"""softmax, log-softmax, log-sum-exp where neighbours in memory are rows: cross-entropy without targets."""
+"""softmax, log-softmax, log-sum-exp of neighbouring rows: cross-entropy without targets, one row a lane."""
 
 from numba import prange
 
