@@ -19,13 +19,15 @@ _FLOAT32, _FLOAT16 = np.dtype(np.float32), np.dtype(np.float16)
 _INT64 = np.dtype(np.int64)
 
 
-def are_plain_arrays(logits: Any, targets: Any, axis: Any, ignore_index: Any, grad_out: Any) -> bool:
-    """Whether these are what training loops pass, so that nothing is left to check but each target.
+def plain_targets(
+    logits: Any, targets: Any, axis: Any, ignore_index: Any, grad_out: Any
+) -> NDArray[np.int64] | None:
+    """The targets, if all of these are what training loops pass, so that nothing is left to check but each.
 
-    A contiguous matrix of float32 or float64, an int64 target for each row, and for the gradient nothing, the
-    logits, or an array like them.
+    A contiguous matrix of float32 or float64, an integer target for each row, and for the gradient nothing,
+    the logits, or an array like them. None if anything is otherwise.
     """
-    return (
+    if (
         type(logits) is type(targets) is np.ndarray
         and type(axis) is type(ignore_index) is int
         and axis == -1
@@ -33,10 +35,9 @@ def are_plain_arrays(logits: Any, targets: Any, axis: Any, ignore_index: Any, gr
         and logits.ndim == 2
         and targets.ndim == 1
         and len(logits) == len(targets)
-        and targets.dtype is _INT64
+        and (targets.dtype is _INT64 or targets.dtype.kind in "iu")
         and logits.dtype in _FLOAT_DTYPES
         and logits.flags.carray
-        and targets.flags.c_contiguous
         and (
             grad_out is None
             or (
@@ -44,7 +45,10 @@ def are_plain_arrays(logits: Any, targets: Any, axis: Any, ignore_index: Any, gr
                 and (grad_out.base is targets.base is None or not np.may_share_memory(grad_out, targets))
             )
         )
-    )
+    ):
+        is_ready = targets.dtype is _INT64 and targets.flags.c_contiguous
+        return targets if is_ready else contiguous_int64(targets)
+    return None
 
 
 def _is_plain_beside(out: Any, logits: NDArray[Any]) -> bool:

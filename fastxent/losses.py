@@ -228,9 +228,10 @@ def _solve(
     """Loss and gradient, the latter None if not asked for."""
     no_options = _options.are_off(*options_given)
     is_plain = no_options and loss_out is lse_out is None and normalizer is None and reduction == "mean"
-    if is_plain and _validation.are_plain_arrays(logits, targets, axis, ignore_index, grad_out):
+    plain = _validation.plain_targets(logits, targets, axis, ignore_index, grad_out) if is_plain else None
+    if plain is not None:
         grad = np.empty_like(logits) if with_grad and grad_out is None else grad_out
-        loss, bad = _dispatch.plain_cross_entropy(logits, targets, ignore_index, grad)
+        loss, bad = _dispatch.plain_cross_entropy(logits, plain, ignore_index, grad)
         if bad < 0:
             return loss, grad
 
