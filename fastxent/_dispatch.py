@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import cpu
+from .cpu import SHORT_ROW
 
 PARALLEL_FROM = 32768
 """Elements from which threads gain more than they take to wake (10 µs of work against about 2 µs)."""
@@ -15,8 +16,8 @@ PARALLEL_FROM = 32768
 SPLIT_FROM = 65536
 """Classes from which threads gain by sharing out each row (20 µs of work against twice about 2 µs)."""
 
-_FEWEST_LANES = 16
-"""Neighbouring rows from which a lane a row is the quicker way for classes far apart."""
+_LANES = 16
+"""Of float32; so many rows fill them."""
 
 _MOST_CLASSES_IN_LANES = 2**24  # they are told apart as float32
 
@@ -47,7 +48,7 @@ def cross_entropy(
         kernel = cpu.cross_entropy_short
     elif _is_split(n_threads, *arrays):
         kernel = cpu.cross_entropy_split
-    elif _has_neighbouring_rows(logits):
+    elif _go_one_a_lane(logits):
         kernel = cpu.cross_entropy_columns
     else:
         kernel = cpu.cross_entropy_rows
@@ -123,7 +124,7 @@ def _activate(kernels: _Kernels, logits: NDArray[Any], *others: NDArray[Any] | N
         kernel = kernels.short
     elif _is_split(n_threads, logits, *others):
         kernel = kernels.split
-    elif _has_neighbouring_rows(logits):
+    elif _go_one_a_lane(logits):
         kernel = kernels.columns
     else:
         kernel = kernels.rows
@@ -235,16 +236,18 @@ def _are_side_by_side(*arrays: NDArray[Any] | None) -> bool:
     return all(a is None or a.strides[-1] == a.itemsize for a in arrays)
 
 
-def _has_neighbouring_rows(logits: NDArray[Any]) -> bool:
-    """Whether rows lie side by side, with their classes far apart, and enough of them to fill the lanes."""
+def _go_one_a_lane(logits: NDArray[Any]) -> bool:
+    """Whether rows of classes that lie apart do: if they fill the lanes and, with many, are neighbours."""
     row_stride, class_stride = logits.strides[-2:]
-    rows_are_neighbours = row_stride == logits.itemsize != class_stride
-    few_enough = logits.shape[-1] <= _MOST_CLASSES_IN_LANES
-    return rows_are_neighbours and logits.shape[-2] >= _FEWEST_LANES and few_enough
+    n_classes, itemsize = logits.shape[-1], logits.itemsize
+    if class_stride == itemsize or logits.size < _LANES * n_classes:
+        return False
+    are_neighbours = row_stride == itemsize and logits.shape[-2] >= _LANES
+    return n_classes <= SHORT_ROW or (are_neighbours and n_classes <= _MOST_CLASSES_IN_LANES)
 
 
 def _are_for_lanes(probs: NDArray[Any]) -> bool:
-    return probs.shape[-1] <= cpu.FEW_CLASSES_OF_PROBABILITIES or _has_neighbouring_rows(probs)
+    return probs.shape[-1] <= cpu.FEW_CLASSES_OF_PROBABILITIES or _go_one_a_lane(probs)
 
 
 def _with_fewest_axes(

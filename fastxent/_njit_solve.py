@@ -110,7 +110,7 @@ def _check_numbers(label_smoothing, focal_gamma, z_loss, softcap, logit_scale, n
         raise _Invalid("hess_out cannot be had with focal_gamma, where the Hessian is not that of softmax")
 
 
-_has_neighbouring_rows = function(_dispatch._has_neighbouring_rows)
+_go_one_a_lane = function(_dispatch._go_one_a_lane)
 
 
 @function
@@ -125,7 +125,7 @@ def _run(z, y, ignore_index, divisor, options, losses, lse, grad):
         kernel = calls.LANES
     elif z.shape[-1] <= SHORT_ROW and are_side_by_side:
         kernel = calls.SHORT
-    elif _has_neighbouring_rows(z):
+    elif _go_one_a_lane(z):
         kernel = calls.COLUMNS
     else:
         kernel = calls.ROWS
