@@ -261,7 +261,7 @@ def _with_fewest_axes(
 
 
 def _merged(arrays: list[Any]) -> list[Any]:
-    """Views of arrays of one shape, some of them None, with as few leading axes as all can be viewed with."""
+    """Views of arrays with the same leading axes, or None, with as few of these as all can be viewed with."""
     given = [a for a in arrays if a is not None]
     if given[0].ndim == 2:
         return arrays
@@ -277,5 +277,4 @@ def _merged(arrays: list[Any]) -> list[Any]:
             ends.append(axis)
     if not sizes:
         return [a if a is None else a.reshape(1, -1) for a in arrays]
-    shape = *sizes, given[0].shape[-1]
-    return [a if a is None else a.reshape(shape) for a in arrays]
+    return [a if a is None else a.reshape(*sizes, a.shape[-1]) for a in arrays]

@@ -155,10 +155,16 @@ def test_axes_merge_where_every_array_can_be_viewed_so():
         view, nothing, other = _dispatch._merged([apart.copy(), None, apart])
         assert view.ndim == other.ndim == 3
         assert nothing is None
+        assert np.shares_memory(other, apart)
     numbers = np.arange(120.0).reshape(2, 3, 4, 5)
     assert np.array_equal(_dispatch._merged([numbers])[0], numbers.reshape(24, 5))
     some = _dispatch._merged([numbers[:, :, :3]])[0]
     assert np.array_equal(some, numbers.reshape(6, 4, 5)[:, :3])
+    assert np.shares_memory(some, numbers)
+    rows, one_a_row = _dispatch._merged([numbers, numbers[..., :1]])  # as on a GPU
+    assert rows.shape == (24, 5)
+    assert one_a_row.shape == (24, 1)
+    assert np.shares_memory(one_a_row, numbers)
 
 
 @pytest.mark.parametrize("n_classes", [7, 138])
