@@ -91,8 +91,7 @@ def test_no_bit_depends_on_the_number_of_threads_or_their_layer():
     layers = same_bits.layers_here()
     assert {"workqueue", "omp"} & set(layers)
     runs = {layer: same_bits.under_layer(layer, "--quick", "--few") for layer in layers}
-    for found in runs.values():
-        assert {len(digests) for digests in found.values()} == {6}  # of 1, 2 and 4 threads and two layouts
+    assert all(len(digests) == 3 for found in runs.values() for digests in found.values())
     assert_equal_digests(runs)
 
 
