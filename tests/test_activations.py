@@ -77,7 +77,7 @@ def test_log_softmax_of_one_class_is_exactly_zero(dtype):
     assert np.array_equal(fastxent.logsumexp(z), z[:, 0])
 
 
-@each_dtype
+@pytest.mark.parametrize("dtype", [np.float32, pytest.param(np.float64, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("n_classes", [2, 10, 63, 64, 801])
 def test_each_of_several_largest_logits_counts(n_classes, dtype):
     z = np.zeros((40, n_classes), dtype)

@@ -49,7 +49,7 @@ each_step = pytest.mark.parametrize("steps", STEPS.values(), ids=STEPS)
 
 @each_step
 @pytest.mark.parametrize("shape", [(3, 7), (5, 130), (18, 130)], ids=str)
-@pytest.mark.parametrize("mix", ["all hard", "all soft"])
+@pytest.mark.parametrize("mix", ["all hard", pytest.param("all soft", marks=pytest.mark.exhaustive)])
 def test_losses_and_derivatives_are_those_of_numbers_side_by_side(mix, shape, steps):
     mix = MIXES[mix]
     logits, targets, options = problem(mix, *shape, np.float32)

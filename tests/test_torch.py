@@ -276,6 +276,7 @@ class _Rows(torch.utils.data.Dataset):
         return logits, ours.cross_entropy(logits, torch.zeros(40, dtype=torch.int64))
 
 
+@pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")  # of JAX, which other tests import
 def test_workers_forked_after_use():
     logits = torch.zeros(40, 1000, requires_grad=True)
     y = torch.zeros(40, dtype=torch.int64)

@@ -32,7 +32,9 @@ def rows_alone(mix, logits, targets, options):
 
 @pytest.mark.parametrize("layout", [np.copy, spaced], ids=["side by side", "classes apart"])
 @pytest.mark.parametrize("n_classes", [97, 1500, 8200])
-@pytest.mark.parametrize("name", ["all with Hessian", "all soft", "soft"])
+@pytest.mark.parametrize(
+    "name", ["all with Hessian", "all soft", pytest.param("soft", marks=pytest.mark.exhaustive)]
+)
 def test_a_row_is_as_it_would_be_alone_whichever_others_are_read(name, n_classes, layout):
     mix, n_rows = MIXES[name], 2 * SLOTS + 3
     logits, targets, options = problem(mix, n_rows, n_classes, np.float32, masks=False)
