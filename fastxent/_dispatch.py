@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import cpu
-from .cpu import SHORT_ROW
 
 PARALLEL_FROM = 32768
 """Elements from which threads gain more than they take to wake (10 µs of work against about 2 µs)."""
@@ -243,7 +242,7 @@ def _go_one_a_lane(logits: NDArray[Any]) -> bool:
     if class_stride == itemsize or logits.size < _LANES * n_classes:
         return False
     are_neighbours = row_stride == itemsize and logits.shape[-2] >= _LANES
-    return n_classes <= SHORT_ROW or (are_neighbours and n_classes <= _MOST_CLASSES_IN_LANES)
+    return n_classes <= cpu.SHORT_ROW or (are_neighbours and n_classes <= _MOST_CLASSES_IN_LANES)
 
 
 def _are_for_lanes(probs: NDArray[Any]) -> bool:
@@ -266,15 +265,13 @@ def _merged(arrays: list[Any]) -> list[Any]:
     if given[0].ndim == 2:
         return arrays
     sizes: list[int] = []
-    ends: list[int] = []  # the last axis of each run of axes that merge
+    end = 0  # the last axis of the last run of axes that merge
     for axis, size in enumerate(given[0].shape[:-1]):
         if size == 1:
             continue
-        if ends and all(a.strides[ends[-1]] == size * a.strides[axis] for a in given):
-            sizes[-1], ends[-1] = sizes[-1] * size, axis
+        if sizes and all(a.strides[end] == size * a.strides[axis] for a in given):
+            sizes[-1] *= size
         else:
             sizes.append(size)
-            ends.append(axis)
-    if not sizes:
-        return [a if a is None else a.reshape(1, -1) for a in arrays]
-    return [a if a is None else a.reshape(*sizes, a.shape[-1]) for a in arrays]
+        end = axis
+    return [a if a is None else a.reshape(*(sizes or [1]), a.shape[-1]) for a in arrays]

@@ -15,16 +15,11 @@ each_dtype = pytest.mark.parametrize(
 )
 
 
-@pytest.fixture
-def row_by_row(monkeypatch):
-    """A function that gives what another does of arrays whose rows are contiguous, one by one."""
-
-    def call(function, *arrays, **options):
-        with monkeypatch.context() as patch:
-            patch.setattr(cpu, "FEW_CLASSES_OF_PROBABILITIES", 0)
-            return function(*arrays, **options)
-
-    return call
+def row_by_row(function, *arrays, **options):
+    """What the function gives of contiguous rows, one by one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cpu, "FEW_CLASSES_OF_PROBABILITIES", 0)
+        return function(*arrays, **options)
 
 
 def problem(n_classes, dtype):
@@ -40,7 +35,7 @@ def problem(n_classes, dtype):
 
 @each_dtype
 @pytest.mark.parametrize("order", "CF")
-def test_gradients_do_not_depend_on_strides(order, dtype, row_by_row):
+def test_gradients_do_not_depend_on_strides(order, dtype):
     for n_classes in N_CLASSES:
         p, t = problem(n_classes, dtype)
         expected = row_by_row(fastxent.softmax_grad, p, t)
@@ -51,7 +46,7 @@ def test_gradients_do_not_depend_on_strides(order, dtype, row_by_row):
 
 @each_dtype
 @pytest.mark.parametrize("order", "CF")
-def test_losses_do_not_depend_on_strides(order, dtype, row_by_row):
+def test_losses_do_not_depend_on_strides(order, dtype):
     for n_classes in N_CLASSES:
         p, t = problem(n_classes, dtype)
         weights = np.random.default_rng(0).random(N_ROWS)
