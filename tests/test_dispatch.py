@@ -158,6 +158,7 @@ def test_axes_merge_where_every_array_can_be_viewed_so():
         assert np.shares_memory(other, apart)
     numbers = np.arange(120.0).reshape(2, 3, 4, 5)
     assert np.array_equal(_dispatch._merged([numbers])[0], numbers.reshape(24, 5))
+    assert _dispatch._merged([np.zeros((2, 3, 2, 2, 5))])[0].shape == (24, 5)
     some = _dispatch._merged([numbers[:, :, :3]])[0]
     assert np.array_equal(some, numbers.reshape(6, 4, 5)[:, :3])
     assert np.shares_memory(some, numbers)
