@@ -33,12 +33,7 @@ class WithKnownGradient(Function):
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        if torch.is_grad_enabled():
-            raise RuntimeError(
-                "fastxent.torch has no second derivatives; for create_graph=True take the loss of"
-                " torch.nn.functional"
-            )
-        return None, None, *[grad if grad is None else _scaled(grad, upstream) for grad in ctx.saved_tensors]
+        return None, None, *_gradients(ctx, upstream)
 
 
 class InPlace(Function):
@@ -58,7 +53,7 @@ class InPlace(Function):
     def backward(ctx: Any, upstream: Tensor | None, of_logits: Tensor | None) -> tuple[Tensor | None, ...]:
         if of_logits is not None:
             raise RuntimeError(_USED_AFTER)
-        return (None, None, None) if upstream is None else WithKnownGradient.backward(ctx, upstream)[1:]
+        return (None, None, None) if upstream is None else (None, *_gradients(ctx, upstream))
 
 
 class Overwritten(Function):
@@ -90,8 +85,21 @@ def with_known_gradient(solve: Callable[[], Solved], asked: Asked, input: Tensor
     return loss
 
 
-def _scaled(grad: Tensor, upstream: Tensor) -> Tensor:
+def _gradients(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    """By input and target."""
+    if torch.is_grad_enabled():
+        raise RuntimeError(
+            "fastxent.torch has no second derivatives; for create_graph=True take the loss of"
+            " torch.nn.functional"
+        )
+    grad, target_grad = ctx.saved_tensors
+    return _scaled(grad, upstream), _scaled(target_grad, upstream)
+
+
+def _scaled(grad: Tensor | None, upstream: Tensor) -> Tensor | None:
     """The last backward through a graph may have the array itself; one before gets another."""
+    if grad is None:
+        return None
     if _graph_is_kept():
         return torch.mul(grad, _for_each_row(grad, upstream), out=torch.empty_like(grad))
     if upstream.dim() == 0 and upstream.item() == 1:

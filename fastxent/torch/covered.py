@@ -13,7 +13,8 @@ from torch.nn.parameter import Parameter
 
 from .gpu import is_on_gpu_in_use
 
-_CAST = frozenset((torch.float32, torch.float16, torch.bfloat16))  # by autocast, to float32
+_HALF = frozenset((torch.float16, torch.bfloat16))
+_CAST = _HALF | {torch.float32}  # by autocast, to float32
 _FLOATS = _CAST | {torch.float64}
 _INTEGERS = frozenset(
     (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.uint16, torch.uint32, torch.uint64)
@@ -26,18 +27,20 @@ def covers_cross_entropy(
     input: Any, target: Any, weight: Any, ignore_index: Any, reduction: Any, label_smoothing: Any
 ) -> bool:
     by_class = isinstance(target, Tensor) and target.dtype in _INTEGERS
-    if not (_is_logits(input, by_class) and reduction in _REDUCTIONS and 0 <= label_smoothing <= 1):
+    if not (
+        _is_logits(input, by_class)
+        and _is_beside(target, input)
+        and reduction in _REDUCTIONS
+        and 0 <= label_smoothing <= 1
+    ):
         return False
-    shape = input.shape
-    n_classes = shape[0] if len(shape) == 1 else shape[1]
-    if weight is not None and not (_is_constant_beside(weight, input) and weight.shape == (n_classes,)):
-        return False
-    if not _is_beside(target, input):
-        return False
+    if weight is not None:
+        n_classes = input.shape[0 if input.dim() == 1 else 1]
+        if not (_is_constant_beside(weight, input) and weight.shape == (n_classes,)):
+            return False
     if by_class:
-        shape_of_rows = shape[:-1] if len(shape) <= 2 else shape[:1] + shape[2:]
-        return type(ignore_index) is int and target.shape == shape_of_rows
-    return _has_dtype_beside(target, input) and target.shape == shape and ignore_index < 0
+        return type(ignore_index) is int  # whoever solves finds out if the shape is wrong, at less cost
+    return _has_dtype_beside(target, input) and target.shape == input.shape and ignore_index < 0
 
 
 def covers_binary_cross_entropy(
@@ -59,7 +62,8 @@ def _is_logits(input: Any, has_gpu_path: bool) -> bool:
     if _is_plain(input) and (
         input.is_cpu or (has_gpu_path and not is_traced(input) and is_on_gpu_in_use(input))
     ):
-        return input.dtype in _FLOATS and input.dim() > 0 and input.numel() > 0 and not _is_transformed()
+        shape = input.shape
+        return input.dtype in _FLOATS and len(shape) > 0 and 0 not in shape and not _is_transformed()
     if isinstance(input, Tensor) and input.device.type not in ("cpu", "meta"):
         _warn_of_device(input.device.type)
     return False
@@ -81,15 +85,16 @@ def _has_dtype_beside(tensor: Tensor, input: Tensor) -> bool:
     """Whether PyTorch would compute with both in one dtype, without promoting the loss to another."""
     if tensor.dtype is input.dtype:
         return True
-    return tensor.dtype in _CAST and _is_cast(input)
+    return tensor.dtype in _CAST and input.dtype in _CAST and _autocast_is_on(input)
 
 
 def loss_dtype(input: Tensor) -> torch.dtype:
-    return torch.float32 if _is_cast(input) else input.dtype
+    dtype: torch.dtype = input.dtype
+    return torch.float32 if dtype in _HALF and _autocast_is_on(input) else dtype
 
 
-def _is_cast(input: Tensor) -> bool:
-    return input.dtype in _CAST and torch.is_autocast_enabled("cpu" if input.is_cpu else "cuda")
+def _autocast_is_on(input: Tensor) -> bool:
+    return torch.is_autocast_enabled("cpu" if input.is_cpu else "cuda")
 
 
 def _broadcasts(tensor: Tensor, input: Tensor) -> bool:

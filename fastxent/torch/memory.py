@@ -30,17 +30,17 @@ def tensor_of(array: NDArray[Any], dtype: torch.dtype) -> Tensor:
     return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
 
 
-def memory_for_gradient(input: Tensor) -> Tensor | None:
+def memory_for_gradient(input: Tensor, logits: NDArray[Any]) -> Tensor | None:
     """Where the gradient goes, with the strides of the input; None for a small one in C order: anywhere.
 
     New pages for a large one take longer than its numbers, so it gets the memory of the last large one, if
     that suffices and no tensor has it any more.
     """
-    if not input.is_contiguous():
+    if not logits.flags.c_contiguous:
         return torch.empty_like(input)
-    if input.nbytes < _LARGE:
+    if logits.nbytes < _LARGE:
         return None
-    return _in_kept_memory(input.nbytes).view(input.dtype).view(input.shape)
+    return _in_kept_memory(logits.nbytes).view(input.dtype).view(input.shape)
 
 
 def _in_kept_memory(n_bytes: int) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numba
@@ -16,8 +16,6 @@ import fastxent
 
 from .._dispatch import PARALLEL_FROM
 from .memory import array_of, memory_for_gradient, tensor_of
-
-_THESE_THREADS = nullcontext()
 
 
 class Asked(NamedTuple):
@@ -92,21 +90,34 @@ def _loss_and_grad(
     options: dict[str, Any],
 ) -> tuple[Any, Tensor | None]:
     """By the function for the loss, or by that for both; in as many threads as PyTorch would take."""
-    without_grad, with_grad = functions
     logits, targets = array_of(input), array_of(target)
-    with _THESE_THREADS if input.numel() < PARALLEL_FROM else _as_many_threads_as_torch():
-        if not (asked.grad or asked.target_grad):
-            return without_grad(logits, targets, **options), None
-        if asked.inplace:
-            loss, _ = with_grad(logits, targets, grad_out=logits, **options)
-            return loss, input.detach()
-        grad = memory_for_gradient(input)
-        if grad is None:
-            loss, values = with_grad(logits, targets, **options)
-            grad = tensor_of(values, input.dtype)
-        else:
-            loss, _ = with_grad(logits, targets, grad_out=array_of(grad), **options)
-        return loss, grad if asked.grad else None
+    if logits.size < PARALLEL_FROM:
+        return _of_arrays(functions, input, logits, targets, asked, options)
+    with _as_many_threads_as_torch():
+        return _of_arrays(functions, input, logits, targets, asked, options)
+
+
+def _of_arrays(
+    functions: tuple[Callable[..., Any], Callable[..., Any]],
+    input: Tensor,
+    logits: Any,
+    targets: Any,
+    asked: Asked,
+    options: dict[str, Any],
+) -> tuple[Any, Tensor | None]:
+    without_grad, with_grad = functions
+    if not (asked.grad or asked.target_grad):
+        return without_grad(logits, targets, **options), None
+    if asked.inplace:
+        loss, _ = with_grad(logits, targets, grad_out=logits, **options)
+        return loss, input.detach()
+    grad = memory_for_gradient(input, logits)
+    if grad is None:
+        loss, values = with_grad(logits, targets, **options)
+        grad = tensor_of(values, input.dtype)
+    else:
+        loss, _ = with_grad(logits, targets, grad_out=array_of(grad), **options)
+    return loss, grad if asked.grad else None
 
 
 def as_torch_solves(
