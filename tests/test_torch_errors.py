@@ -65,6 +65,21 @@ def test_bad_input_raises_what_torch_raises(pair, arguments):
     assert results[0] is results[1]
 
 
+@pytest.mark.parametrize("inplace", [False, True])
+@pytest.mark.parametrize("logits", [(5,), (1, 5), (4, 4), (4, 5, 3)], ids=str)
+def test_class_indices_of_any_shape_give_or_raise_what_they_do_with_torch(logits, inplace):
+    """Also where a loss has no gradient: PyTorch takes one class index beside one row, and not back."""
+    for shape in [(), (1,), (4,), (5,), (4, 1), (1, 4), (4, 5), (4, 3), (1, 1), (4, 5, 3), (0,)]:
+        results = []
+        for function, options in zip(CROSS_ENTROPIES, ({"inplace": inplace}, {}), strict=True):
+            z, y = torch.zeros(logits, requires_grad=True) + 1.0, torch.zeros(shape, dtype=torch.int64)
+            try:
+                results.append(round(function(z, y, **options).item(), 5))
+            except Exception as error:
+                results.append((type(error), str(error)))
+        assert results[0] == results[1], shape
+
+
 @pytest.mark.parametrize("name", ["size_average", "reduce"])
 @pytest.mark.parametrize(
     "function",

@@ -39,7 +39,9 @@ def covers_cross_entropy(
         if not (_is_constant_beside(weight, input) and weight.shape == (n_classes,)):
             return False
     if by_class:
-        return type(ignore_index) is int  # whoever solves finds out if the shape is wrong, at less cost
+        # Of most wrong shapes whoever solves tells, at less cost; of one class index beside one row PyTorch
+        # computes the loss.
+        return type(ignore_index) is int and (input.dim() > 1 or target.dim() == 0)
     return _has_dtype_beside(target, input) and target.shape == input.shape and ignore_index < 0
 
 
