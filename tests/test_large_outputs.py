@@ -93,3 +93,16 @@ def test_a_large_gradient_apart_from_the_logits_has_the_bits_of_that_over_them(d
     assert result[0] == new[0] == in_place[0]
     assert_same_bits(grad, logits)
     assert_same_bits(new[1], logits)
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    [np.float32, *(pytest.param(dtype, marks=pytest.mark.exhaustive) for dtype in (np.float16, np.float64))],
+)
+@pytest.mark.parametrize("byte", [0, 8, 2])
+@pytest.mark.parametrize("shape", [(2400, 900), (1, LARGE // 2 + 6)], ids=str)
+def test_a_large_log_softmax_has_the_bits_of_that_over_its_logits(shape, byte, dtype):
+    logits = np.random.default_rng(3).standard_normal(shape, np.float32).astype(dtype)
+    log_probs = memory_from_byte(byte, (*shape[:-1], logits.nbytes // shape[0] // 4)).view(dtype)
+    fastxent.log_softmax(logits, out=log_probs)
+    assert_same_bits(log_probs, fastxent.log_softmax(logits, out=logits))

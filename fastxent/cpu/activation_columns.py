@@ -3,8 +3,7 @@
 from numba import prange
 
 from ..simd import empty_float64, first_lanes, lanes_of
-from .activation_rows import minus
-from .activation_short import NEAR
+from .activation_rows import NEAR, minus
 from .columns import columns_at, read, write
 from .compile import inline, kernel, or_none
 from .derivatives import parts

@@ -6,6 +6,7 @@ from numba import prange
 
 from ..simd import (
     broadcast,
+    empty_float64,
     fence,
     first_lanes,
     flush_subnormals,
@@ -14,32 +15,32 @@ from ..simd import (
     load_masked,
     reduce_max,
     restore_subnormals,
-    store,
     store_masked,
+    wide,
     widen,
 )
-from .compile import formula, inline, kernel
+from .compile import formula, inline, kernel, or_none
 from .derivatives import parts
 from .finish import Derivatives, Unfinished, finish
 from .likelihood import likelihood
+from .loss_rows import loss_chunk
 from .options import PLAIN
 from .outcome import all_but_top, slopes_of_lse
 from .row import Row, in_memory, memory_for, sum_exp
-from .shape import n_rows_of, rows_of_chunk
+from .shape import n_classes_of, n_rows_of, rows_of_chunk
 from .shift import Shift, shifted_exp
 from .strided import (
-    Streams,
+    THROUGH_CACHES,
     address,
     exps_row,
     packed_rows,
-    put_or_none,
     row_at,
     streams_of,
     to_read,
     to_write,
     written,
 )
-from .vectors import full_vectors_end
+from .vectors import full_vectors_end, store_full
 
 
 @formula
@@ -70,7 +71,7 @@ def softmax_row(logits, out, before, memory):
 @formula
 def none_before(logits, out, memory):
     """Before the first row: one of no classes, of the types that others have."""
-    to = Derivatives(Streams(0, False, False, False), address(out), None, None)
+    to = Derivatives(THROUGH_CACHES, address(out), None, None)
     row, exps = plain_row(address(logits), 0), exps_row(to.grad, memory.exps, False)
     return unfinished_softmax(row, exps, memory, to, Shift(0.0, 0.0), 0.0, 1.0)
 
@@ -103,15 +104,18 @@ def minus(x, number):
 
 
 @inline
-def subtract_from_classes(z, start, stop, number, out):
+def subtract_from_classes(z, start, stop, number, out, streams):
     """out = z − number, for a float64 number."""
-    number_parts = parts(number, z)
-    full = full_vectors_end(z, start, stop)
-    for j in range(start, full, lanes_of(z)):
-        store(out, j, minus(load(z, j), number_parts))
-    if full < stop:
-        inside = first_lanes(stop - full, z)
-        store_masked(out, full, minus(load_masked(z, full, inside, 0.0), number_parts), inside)
+    like, number_parts = wide(z), parts(number, z)
+    first = start + min(streams.lead, stop - start)
+    full = full_vectors_end(like, first, stop)
+    for edge in range(2):
+        j, n = (start, first - start) if edge == 0 else (full, stop - full)
+        if n > 0:
+            inside = first_lanes(n, like)
+            store_masked(out, j, minus(load_masked(z, j, inside, 0.0, like), number_parts), inside)
+    for j in range(first, full, lanes_of(like)):
+        store_full(out, j, minus(load(z, j, like), number_parts), streams.grad)
 
 
 @formula
@@ -121,29 +125,33 @@ def logsumexp_of(sums, z):
     return likelihood(all_but_top(sums.others, 0.0, largest), sums.top, sums.shift).lse
 
 
-@formula
-def log_softmax_row(logits, lse, i, out, memory):
-    z = to_read(logits)
-    sums, _ = sum_exp(plain_row(z, logits.n_classes), math.nan, None, memory, None, PLAIN)
-    row_lse = logsumexp_of(sums, z)
-    put_or_none(lse, i, row_lse)
-    if out is not None:
-        subtract_from_classes(z, 0, logits.n_classes, row_lse, to_write(out))
-        written(out, out.n_classes)
+NEAR = 2**16
+"""Logits that are read a second time while they are in the second-level cache."""
+
+
+@or_none
+def _put_log_softmax(out, logits, lse, rows):
+    packed, packed_out = packed_rows(logits, 1), packed_rows(out, 1)
+    for i in range(rows[0], rows[1]):
+        row, place = row_at(logits, i, packed, 0), row_at(out, i, packed_out, 0)
+        streams = streams_of(row, place, None, None)
+        subtract_from_classes(to_read(row), 0, row.n_classes, lse[i], to_write(place), streams)
+        written(place, row.n_classes)
+    fence()
 
 
 @inline
-def logsumexp_chunk(logits, lse, out, rows):
-    packed, packed_out = packed_rows(logits, 1), packed_rows(out, 1)
-    memory = memory_for(logits, None, 1, 1, PLAIN)
-    for i in range(rows[0], rows[1]):
-        log_softmax_row(
-            row_at(logits, i, packed, 0), address(lse), i, row_at(out, i, packed_out, 0), in_memory(memory)
-        )
+def _logsumexp_chunk(logits, lse, out, rows):
+    step = max(1, NEAR // n_classes_of(logits))
+    for first in range(rows[0], rows[1], step):
+        near = first, min(first + step, rows[1])
+        loss_chunk(logits, None, 0, 1.0, PLAIN, None, lse, None, near)
+        _put_log_softmax(out, logits, lse, near)
 
 
 @kernel("lse", "out")
 def logsumexp_rows(n_chunks, logits, lse, out):
     """Log-sum-exp of each row in lse; the logits less that, log-softmax, in out. Either may be None."""
+    row_lse = empty_float64(n_rows_of(logits)) if lse is None else lse
     for chunk in prange(n_chunks):
-        logsumexp_chunk(logits, lse, out, rows_of_chunk(chunk, n_chunks, n_rows_of(logits)))
+        _logsumexp_chunk(logits, row_lse, out, rows_of_chunk(chunk, n_chunks, n_rows_of(logits)))

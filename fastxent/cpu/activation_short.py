@@ -3,11 +3,12 @@
 from numba import prange
 
 from ..simd import empty_float64, row_pointer
-from .activation_rows import subtract_from_classes
+from .activation_rows import NEAR, subtract_from_classes
 from .compile import inline, kernel, or_none
 from .loss_short import loss_chunk
 from .options import PLAIN
 from .shape import n_classes_of, n_rows_of, rows_of_chunk
+from .strided import THROUGH_CACHES
 
 
 @kernel("out")
@@ -18,15 +19,11 @@ def softmax_short(n_chunks, logits, out):
         loss_chunk(logits, None, 0, 1.0, PLAIN, None, None, out, rows)
 
 
-NEAR = 2**16
-"""Logits that are read a second time while they are in the second-level cache."""
-
-
 @or_none
 def _put_log_softmax(out, logits, lse, rows):
     for i in range(rows[0], rows[1]):
         z = row_pointer(logits, i)
-        subtract_from_classes(z, 0, n_classes_of(logits), lse[i], row_pointer(out, i))
+        subtract_from_classes(z, 0, n_classes_of(logits), lse[i], row_pointer(out, i), THROUGH_CACHES)
 
 
 @inline

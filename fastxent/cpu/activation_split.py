@@ -15,7 +15,7 @@ from .finish import finish_classes
 from .options import PLAIN
 from .parts import Shared, memory_of_thread, part_of_thread, shared_for, sum_of_parts, sum_part
 from .shape import n_classes_of, n_rows_of
-from .strided import address, exps_row, put_or_none, row_at
+from .strided import address, exps_row, put_or_none, row_at, streams_of
 
 
 @formula
@@ -72,9 +72,11 @@ def softmax_split(n_threads, logits, out):
 
 @inline
 def _subtract_part(thread, n_threads, logits, i, lse, out):
-    z = row_pointer(logits, i)
-    first, last = part_of_thread(thread, n_threads, z, n_classes_of(logits))
-    subtract_from_classes(z, first, last, lse, row_pointer(out, i))
+    row, place = row_at(logits, i, None, 0), row_at(out, i, None, 0)
+    first, last = part_of_thread(thread, n_threads, row.start, row.n_classes)
+    streams = streams_of(row, place, None, None)
+    subtract_from_classes(row.start, first, last, lse, place.start, streams)
+    fence()
 
 
 @kernel("lse", "out")

@@ -13,9 +13,7 @@ from ..simd import (
     get,
     lanes_of,
     put,
-    store,
     store_masked,
-    store_past_caches,
     wide,
 )
 from .compile import formula, inline, or_none
@@ -33,7 +31,7 @@ from .outcome import Slopes
 from .shape import block_length, end_of_block
 from .shift import Shift, ratio_of_scalars
 from .strided import Streams
-from .vectors import full_vectors_end, load_inside, value_at
+from .vectors import full_vectors_end, load_inside, store_full, value_at
 
 
 class Derivatives(NamedTuple):
@@ -69,17 +67,9 @@ def place_of_shift(start, z):
 @formula
 def _store_inside(p, j, vector, inside, past_caches):
     if inside is None:
-        _store_full(p, j, vector, past_caches)
+        store_full(p, j, vector, past_caches)
     else:
         store_masked(p, j, vector, inside)
-
-
-@inline
-def _store_full(p, j, vector, past_caches):
-    if past_caches:
-        store_past_caches(p, j, vector)
-    else:
-        store(p, j, vector)
 
 
 @formula

@@ -91,7 +91,7 @@ def summed(row, sums, s, targets, options):
     above = where(row.z_y == row.z_y, above, float(row.n_classes))
     offset, exponent = sums.shift
     e_top = 0.0  # which nobody asks for
-    if is_largest_taken_away(options.label_smoothing, options.entropy):
+    if row.target is None or is_largest_taken_away(options.label_smoothing, options.entropy):
         e_top = widen(reduce_max(shifted_exp(broadcast(sums.top, row.logits), sums.shift)))
     return Summed(
         s, sums.others, row.u_y, w_y, sums.top, e_top, offset, exponent, mass, mass_gap, entropy_gap, above

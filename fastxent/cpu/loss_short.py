@@ -45,16 +45,13 @@ from .row_set import (
 )
 from .shape import n_classes_of, n_rows_of, rows_of_chunk
 from .short_row import Finished, Summed, Taken, walk
-from .strided import Streams, address, row_at, set_to_zero
+from .strided import THROUGH_CACHES, address, row_at, set_to_zero
 from .tally import reference_for
 from .targets import sample_weight_of, survey, target_of
 from .total import flatten_mean_of_no_weight, mean_of
 
 SHORT_ROW = 800
 """Classes up to which this is the quicker way."""
-
-_THROUGH_CACHES = Streams(0, False, False, False)
-"""Nothing is stored past the caches: too little of a short row may be."""
 
 
 @formula
@@ -93,7 +90,7 @@ def _summed(rows, slot, places, n_classes, y, targets, near, options):
 def _finished(rows, slot, places, n_classes, y, options):
     if places.grad is None:
         return None
-    numbers, to = rows.numbers, Derivatives(_THROUGH_CACHES, places.grad, places.hess, places.targets_grad)
+    numbers, to = rows.numbers, Derivatives(THROUGH_CACHES, places.grad, places.hess, places.targets_grad)
     row = Row(to.grad, n_classes, None, math.nan, math.nan, places.soft_targets, options.weight, None)
     exps, kept = exps_in(rows, slot, n_classes), kept_in(rows, slot, n_classes)
     n_classes = where(get(numbers.sample_weight, slot) != 0.0, n_classes, 0)

@@ -104,6 +104,10 @@ class Streams(NamedTuple):
     targets_grad: bool
 
 
+THROUGH_CACHES = Streams(0, False, False, False)
+"""Nothing is stored past the caches, as of short rows, of which too little may be."""
+
+
 @formula
 def streams_of(logits, grad, hess, targets_grad):
     """Rows take part if they lie alike in memory; none of a small array, a copy or the logits does."""

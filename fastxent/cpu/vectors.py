@@ -11,9 +11,10 @@ from ..simd import (
     maximum,
     store,
     store_masked,
+    store_past_caches,
     vectors_of,
 )
-from .compile import formula
+from .compile import formula, inline
 
 
 @formula
@@ -48,6 +49,14 @@ def store_inside(p, j, vector, inside):
         store(p, j, vector)
     else:
         store_masked(p, j, vector, inside)
+
+
+@inline
+def store_full(p, j, vector, past_caches):
+    if past_caches:
+        store_past_caches(p, j, vector)
+    else:
+        store(p, j, vector)
 
 
 @formula
