@@ -106,3 +106,17 @@ def test_a_large_log_softmax_has_the_bits_of_that_over_its_logits(shape, byte, d
     log_probs = memory_from_byte(byte, (*shape[:-1], logits.nbytes // shape[0] // 4)).view(dtype)
     fastxent.log_softmax(logits, out=log_probs)
     assert_same_bits(log_probs, fastxent.log_softmax(logits, out=logits))
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    [np.float32, *(pytest.param(dtype, marks=pytest.mark.exhaustive) for dtype in (np.float16, np.float64))],
+)
+@pytest.mark.parametrize("byte", [0, 8, 2])
+@pytest.mark.parametrize("n_classes", [300, 900])
+def test_a_large_softmax_grad_has_the_bits_of_those_over_its_arguments(n_classes, byte, dtype):
+    probs, _, grad = (np.tile(array, 2).astype(dtype) for array in large_problem(n_classes // 2))
+    result = memory_from_byte(byte, (len(probs), probs.nbytes // len(probs) // 4)).view(dtype)
+    fastxent.softmax_grad(probs, grad, out=result)
+    assert_same_bits(result, fastxent.softmax_grad(probs, grad, out=grad.copy()))
+    assert_same_bits(result, fastxent.softmax_grad(probs, grad, out=probs))

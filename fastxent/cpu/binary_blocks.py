@@ -23,6 +23,7 @@ from ..simd import (
     log1p,
     maximum,
     pointer,
+    prefetch,
     reduce_sum,
     where,
     widen,
@@ -30,6 +31,7 @@ from ..simd import (
 from .compile import formula, inline, kernel
 from .derivatives import parts, scaled
 from .options import zero_times_infinity_is_zero
+from .shape import AHEAD
 from .sigmoid_blocks import BLOCK
 from .strided import address
 from .total import sum_of
@@ -88,6 +90,8 @@ def _sum_of_losses(z, targets, weight, pos_weight, label_smoothing, scale, loss,
     factor = parts(scale, z)
     total = widen(broadcast(0.0, z))
     for j in range(start, full, lanes_of(z)):
+        prefetch(z, j + AHEAD * lanes_of(z), z)
+        prefetch(targets, j + AHEAD * lanes_of(z), z)
         total += _elements(z, targets, weight, pos_weight, label_smoothing, factor, loss, grad, j, None)
     if full < stop:
         inside = first_lanes(stop - full, z)

@@ -31,14 +31,11 @@ from .exact_sum import add, empty_sum
 from .finish import finish_inner
 from .masses import mass_at
 from .options import transformed
-from .shape import BLOCK, block_length, end_of_block
+from .shape import AHEAD, block_length, end_of_block
 from .shift import less_offset
 from .strided import address
 from .tally import Tally, empty_tally, tail_like, tallied, terms_of
 from .vectors import full_vectors_end, load_logits, store_inside
-
-AHEAD = 2 * BLOCK
-"""Vectors from one that is read to one that is asked for: a block from where maxima are found already."""
 
 
 class Copies(NamedTuple):

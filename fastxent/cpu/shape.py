@@ -10,6 +10,9 @@ from .compile import formula
 BLOCK = 128
 """Vectors in a block: 8 KiB of float32 or float64."""
 
+AHEAD = 2 * BLOCK
+"""Vectors from one that is read to one that is asked for, beyond the block in which maxima are found."""
+
 
 @formula
 def n_rows_of(array):

@@ -3,8 +3,21 @@
 import numpy as np
 from numba import prange
 
-from ..simd import exp, first_lanes, lanes_of, load, load_masked, maximum, pointer, store, store_masked, where
+from ..simd import (
+    exp,
+    first_lanes,
+    lanes_of,
+    load,
+    load_masked,
+    maximum,
+    pointer,
+    prefetch,
+    store,
+    store_masked,
+    where,
+)
 from .compile import formula, inline, kernel
+from .shape import AHEAD
 from .vectors import full_vectors_end
 
 BLOCK = 8192
@@ -22,6 +35,7 @@ def sigmoid(z):
 def sigmoid_block(z, out, start, stop):
     full = full_vectors_end(z, start, stop)
     for j in range(start, full, lanes_of(z)):
+        prefetch(z, j + AHEAD * lanes_of(z), z)
         store(out, j, sigmoid(load(z, j)))
     if full < stop:
         inside = first_lanes(stop - full, z)

@@ -3,48 +3,73 @@
 from numba import prange
 
 from ..simd import (
+    are_apart,
     broadcast,
     empty_float64,
     empty_row,
+    fence,
     first_lanes,
     flush_subnormals,
     lanes_of,
     load,
     load_masked,
+    prefetch,
     reduce_sum,
     restore_subnormals,
     store,
     store_masked,
+    where,
+    wide,
     widen,
 )
 from .activation_rows import minus
 from .columns import columns_at, read_all, write_all
-from .compile import inline, kernel
+from .compile import formula, inline, kernel
 from .derivatives import parts
+from .loss_short import SHORT_ROW
 from .row_lanes import lanes_in_tile, rows_of_tiles, tiles_of_chunk
-from .shape import n_classes_of, n_rows_of, rows_of_chunk
-from .strided import address, packed_rows, row_at, to_read, to_write, written
+from .shape import AHEAD, n_classes_of, n_rows_of, rows_of_chunk
+from .strided import address, packed_rows, row_at, streams_of, to_read, to_write, written
 from .tile_blocks import sum_of_slots
-from .vectors import full_vectors_end, load_float64
+from .vectors import full_vectors_end, load_float64, store_full
 
 
 @inline
-def _row(probs, grad, result):
-    p, grad, out, n_classes = to_read(probs), to_read(grad), to_write(result), probs.n_classes
+def _dot_of_row(p, grad, n_classes):
     lanes = lanes_of(p)
     full = full_vectors_end(p, 0, n_classes)
     inside = first_lanes(n_classes - full, p)
     dots = widen(broadcast(0.0, p))
     for j in range(0, full, lanes):
+        prefetch(p, j + AHEAD * lanes, p)
+        prefetch(grad, j + AHEAD * lanes, p)
         dots += widen(load(p, j)) * widen(load(grad, j))
     if full < n_classes:
         dots += widen(load_masked(p, full, inside, 0.0)) * widen(load_masked(grad, full, inside, 0.0))
-    dot = parts(reduce_sum(dots), p)
-    for j in range(0, full, lanes):
-        store(out, j, load(p, j) * minus(load(grad, j), dot))
-    if full < n_classes:
-        centred = minus(load_masked(grad, full, inside, 0.0), dot)
-        store_masked(out, full, load_masked(p, full, inside, 0.0) * centred, inside)
+    return reduce_sum(dots)
+
+
+@inline
+def _put_row(p, grad, n_classes, dot, out, lead, past_caches):
+    like, dot_parts = wide(p), parts(dot, p)
+    full = full_vectors_end(like, lead, n_classes)
+    for edge in range(2):
+        j, n = (0, lead) if edge == 0 else (full, n_classes - full)
+        if n > 0:
+            inside = first_lanes(n, like)
+            centred = minus(load_masked(grad, j, inside, 0.0, like), dot_parts)
+            store_masked(out, j, load_masked(p, j, inside, 0.0, like) * centred, inside)
+    for j in range(lead, full, lanes_of(like)):
+        store_full(out, j, load(p, j, like) * minus(load(grad, j, like), dot_parts), past_caches)
+
+
+@formula
+def _row(probs, grad, result):
+    p, g, n_classes = to_read(probs), to_read(grad), probs.n_classes
+    streams = streams_of(probs, result, None, None)
+    past_caches = streams.grad & are_apart(grad.start, result.start) & (n_classes > SHORT_ROW)
+    lead = where(past_caches, streams.lead, 0)
+    _put_row(p, g, n_classes, _dot_of_row(p, g, n_classes), to_write(result), lead, past_caches)
     written(result, n_classes)
 
 
@@ -57,6 +82,7 @@ def _rows(probs, grad, out, rows):
             row_at(probs, i, packed_probs, 0), row_at(grad, i, packed_grad, 0), row_at(out, i, packed_out, 0)
         )
     restore_subnormals(control)
+    fence()
 
 
 @kernel("out")
