@@ -88,6 +88,12 @@ def test_a_problem_moves_the_bytes_of_its_arrays(name):
     assert problem.bytes_moved == 4 * (floats + n_written) + 8 * n_classes
 
 
+def test_an_output_of_its_own_leaves_the_first_array_as_it_was():
+    problem = problems.checked_problem("softmax", SHAPE, "float32", in_place=False)
+    assert np.array_equal(problem.buffer, problem.first)
+    assert np.array_equal(problem.output["out"], fastxent.softmax(problem.first))
+
+
 def test_a_wrong_result_is_not_timed(monkeypatch):
     monkeypatch.setattr(fastxent, "softmax", lambda logits, out: np.multiply(logits, 1.001, out=out))
     with pytest.raises(AssertionError, match="off by"):

@@ -66,16 +66,19 @@ FUNCTIONS = {
 
 
 class Problem:
-    """A function with its arrays. The first is overwritten where the function can do that."""
+    """A function with its arrays, of which it may overwrite the first; or an output of its own."""
 
-    def __init__(self, name: str, shape: Shape, dtype: Any = "float32", axis: int = -1) -> None:
+    def __init__(
+        self, name: str, shape: Shape, dtype: Any = "float32", axis: int = -1, in_place: bool = True
+    ) -> None:
         rng = np.random.default_rng(0)
         function = FUNCTIONS[name]
         self.name, self.axis = name, axis
         self.options = {} if axis == -1 else {"axis": axis}
         self.first, *self.others = (make(rng, shape, axis, np.dtype(dtype)) for make in function.arguments)
         self.buffer = self.first.copy() if function.overwrites else self.first
-        self.output = {function.overwrites: self.buffer} if function.overwrites else {}
+        output = self.buffer if in_place else np.empty_like(self.buffer)
+        self.output = {function.overwrites: output} if function.overwrites else {}
 
     def refill(self) -> None:
         if self.output:
@@ -89,7 +92,10 @@ class Problem:
 
     def memory(self) -> None:
         """The memory limit: the traffic of `fastxent`, and no work."""
-        limits.multiply(self.buffer) if self.output else limits.read(self.buffer)
+        for output in self.output.values():
+            limits.multiply(output) if output is self.buffer else limits.copy(self.buffer, output)
+        if not self.output:
+            limits.read(self.buffer)
         for array in self.others:
             limits.read(array)
 
@@ -121,7 +127,7 @@ def check_same(results: Any, expected: Any, tolerance: float) -> None:
 
 
 @cache
-def checked_problem(name: str, shape: Shape, dtype: str, axis: int = -1) -> Problem:
+def checked_problem(name: str, shape: Shape, dtype: str, axis: int = -1, in_place: bool = True) -> Problem:
     """For asv, which skips what raises NotImplementedError: what an older release lacks."""
     if not hasattr(fastxent, name):
         raise NotImplementedError(f"fastxent {fastxent.__version__} has no {name}")
@@ -129,6 +135,6 @@ def checked_problem(name: str, shape: Shape, dtype: str, axis: int = -1) -> Prob
         raise NotImplementedError(f"fastxent {fastxent.__version__} has no half types")
     if axis != -1 and "axis" not in signature(getattr(fastxent, name)).parameters:
         raise NotImplementedError(f"fastxent {fastxent.__version__} has no axis of {name}")
-    problem = Problem(name, shape, dtype, axis)
+    problem = Problem(name, shape, dtype, axis, in_place)
     problem.check()
     return problem

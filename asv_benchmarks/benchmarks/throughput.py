@@ -149,3 +149,30 @@ class SoftmaxGradOfImages(_OfImages):
     """In place, reads each probability and its gradient and writes the probability once: 3b bytes."""
 
     function = "softmax_grad"
+
+
+class _ToAnotherArray(_Throughput):
+    """Too large for the caches, past which the output goes."""
+
+    params = ([(2048, 10000)], ["float32"])
+
+    def setup(self, shape, dtype):
+        self.problem = checked_problem(self.function, shape, dtype, in_place=False)
+
+
+class CrossEntropyWithGradToAnotherArray(_ToAnotherArray):
+    """Reads each logit and writes its gradient once: 2b bytes."""
+
+    function = "cross_entropy_with_grad"
+
+
+class LogSoftmaxToAnotherArray(_ToAnotherArray):
+    """Reads and writes each number once: 2b bytes."""
+
+    function = "log_softmax"
+
+
+class SoftmaxGradToAnotherArray(_ToAnotherArray):
+    """Reads each probability and its gradient and writes their product once: 3b bytes."""
+
+    function = "softmax_grad"

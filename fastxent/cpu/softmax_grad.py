@@ -93,7 +93,7 @@ def softmax_grad_rows(n_chunks, probs, grad, out):
 
 @inline
 def _dot(p, grad, n_classes, slots):
-    """Σ p·grad of every row, summed as `_row` sums it: slot s has the classes that lane s has there."""
+    """Σ p·grad of every row, summed as by `_dot_of_row`: slot s has the classes that lane s has there."""
     lanes = lanes_of(p)
     for slot in range(lanes):
         store(slots, slot * lanes, widen(broadcast(0.0, p)))
