@@ -31,7 +31,7 @@ from comparison import (  # noqa: E402
     report,
 )
 
-SMALL = {"shape": (4, 148), "dtype": "float32", "function": "cross_entropy_with_grad"}
+SMALL = {"shape": (32, 10), "dtype": "float32", "function": "cross_entropy_with_grad"}
 SHAPE = SMALL["shape"]
 MODULES = [
     importlib.import_module(f"benchmarks.{name}") for name in ("throughput", "memory", "starting", "compiled")
@@ -56,8 +56,6 @@ def test_asv_benchmark_runs(cls, name, monkeypatch):
         monkeypatch.setattr(cls, "checked_shape", SHAPE)
     benchmark = cls()
     params = [SMALL[of] for of in getattr(cls, "param_names", ())]
-    if cls.__name__ == "FirstCall":
-        params = [(4, 10)]  # the quickest to compile
     if params:
         benchmark.setup(*params)
     result = getattr(benchmark, name)(*params)

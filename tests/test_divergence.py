@@ -55,7 +55,7 @@ def assert_as_specified(results, z, t, s):
     ("name", "n_classes"), [("float64", LANES), ("float32", SHORT), ("float32", ROWS), ("bfloat16", LANES)]
 )
 def test_divergence_and_gradient_are_those_of_the_reference(name, n_classes):
-    z, t, s = problem(40, n_classes, dtype_of(name))
+    z, t, s = problem(38, n_classes, dtype_of(name))  # so few that one thread takes them
     z[(t == 0) & (np.arange(n_classes) % 2 == 0)] = -INF
     kept = s != 0
     z[~kept] = t[~kept] = NAN

@@ -104,7 +104,7 @@ def test_soft_targets_of_no_classes_cost_nothing_but_the_z_loss_of_an_lse_of_min
 
 @pytest.mark.parametrize("shape", [(18, 5), (18, 138), (138, 18), (1, 70_000)], ids=str)
 def test_a_mean_over_classes_of_no_weight_has_no_slope_even_in_rows_of_nan(shape):
-    logits, axis = np.ones(shape, np.float32), 0 if shape == (138, 18) else -1
+    logits, axis = np.ones(shape), 0 if shape == (138, 18) else -1
     logits.flat[[0, -1]] = np.nan, np.inf
     rows = np.moveaxis(logits, axis, -1)
     mix, targets = MIXES["all with Hessian"], np.ones(len(rows), np.int64)

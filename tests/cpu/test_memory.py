@@ -6,12 +6,14 @@ import sys
 
 import pytest
 
+from tests.mixes import LANES, SHORT
+
 CALLS = """
 import numpy as np
 import fastxent
 
 rng = np.random.default_rng(0)
-for n_rows, n_classes in ((40, 10), (40, 148), (20, 3000), (8, 150_000)):
+for n_rows, n_classes in {}:
     z = rng.normal(size=(n_rows, n_classes)).astype(np.float32)
     y, t = rng.integers(0, n_classes, n_rows), rng.random(z.shape, np.float32)
     hess, half, out = np.empty_like(z), z.astype(np.float16), np.empty((n_rows, 2 * n_classes), np.float32)
@@ -32,8 +34,18 @@ for n_rows, n_classes in ((40, 10), (40, 148), (20, 3000), (8, 150_000)):
 @pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="sets what only the C library of Linux knows"
 )
-def test_no_kernel_uses_memory_that_it_has_given_back():
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        [(40, LANES), (40, SHORT)],
+        pytest.param([(20, 3000), (8, 150_000)], marks=pytest.mark.exhaustive),
+    ],
+    ids=str,
+)
+def test_no_kernel_uses_memory_that_it_has_given_back(shapes):
     """Every allocation is one from the system, so that what is given back can no longer be touched."""
     environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "256", "MALLOC_MMAP_MAX_": "1000000"}
-    done = subprocess.run([sys.executable, "-c", CALLS], env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", CALLS.format(shapes)], env=environment, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
