@@ -4,14 +4,12 @@ Arguments are vectors, scalars, or both; the result is a vector if any argument 
 """
 
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba.core import types
 from numba.core.typing.templates import signature
 from numba.extending import intrinsic
 
 from .storage import arithmetic_type
-from .vector import Mask, Vector, as_type, common_type, vector_of
-
-_BITS = {"float": 32, "double": 64}  # LLVM's names
+from .vector import Mask, Vector, as_it_is, as_type, call_intrinsic, common_type, vector_of
 
 
 def _elementwise(emit, *operands):
@@ -28,11 +26,7 @@ def _elementwise(emit, *operands):
 
 
 def _emit_fma(builder, x, y, z):
-    is_vector = isinstance(x.type, ir.VectorType)
-    element = x.type.element if is_vector else x.type
-    name = f"llvm.fmuladd.{f'v{x.type.count}' if is_vector else ''}f{_BITS[str(element)]}"
-    function_type = ir.FunctionType(x.type, [x.type] * 3)
-    return builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), (x, y, z))
+    return call_intrinsic(builder, "fmuladd", x, y, z)
 
 
 @intrinsic
@@ -88,21 +82,12 @@ def full_like(typing_context, x, scalar):
     return _elementwise(lambda builder, x, scalar: scalar, x, scalar)
 
 
-def _keep_in_register(builder, scalar):
-    """LLVM: the same number, by a road the optimiser does not see through.
-
-    It would otherwise know the number for a constant and fetch it again in every turn of a large loop,
-    with a 10-byte instruction each time: decoding those took longer than the arithmetic.
-    """
-    name = f"llvm.arithmetic.fence.f{_BITS[str(scalar.type)]}"
-    function_type = ir.FunctionType(scalar.type, [scalar.type])
-    return builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), [scalar])
-
-
 def _emit_constant(context, builder, number, number_type, like):
     if not isinstance(like, Vector):
         return context.cast(builder, number, number_type, like)
-    scalar = _keep_in_register(builder, context.cast(builder, number, number_type, like.dtype))
+    # The optimiser would otherwise know the number for a constant and fetch it again in every turn of a large
+    # loop, with a 10-byte instruction each time: decoding those took longer than the arithmetic.
+    scalar = as_it_is(builder, context.cast(builder, number, number_type, like.dtype))
     return as_type(context, builder, scalar, like.dtype, like)
 
 

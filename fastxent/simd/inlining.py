@@ -74,11 +74,11 @@ class KernelCompiler(Compiler):
 
 
 # What is only inlined needs no entries from outside either.
-INLINE: Any = {
-    "forceinline": True,
-    "error_model": "numpy",
-    "no_cpython_wrapper": True,
-    "no_cfunc_wrapper": True,
-    "pipeline_class": _PartCompiler,
-}
-inline = njit(fastmath=False, **INLINE)
+inline: Any = njit(
+    fastmath=False,
+    forceinline=True,
+    error_model="numpy",
+    no_cpython_wrapper=True,
+    no_cfunc_wrapper=True,
+    pipeline_class=_PartCompiler,
+)

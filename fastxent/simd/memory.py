@@ -14,7 +14,7 @@ from numba.core.typing.templates import signature
 from numba.extending import intrinsic
 
 from .storage import Half, arithmetic_type, converts, from_storage, to_storage
-from .vector import Mask, Vector, as_type, splat, vector_of
+from .vector import Mask, Vector, as_it_is, as_type, splat, vector_of
 
 _INDEX = types.intp
 
@@ -127,15 +127,6 @@ def _call_masked(context, builder, operation, p, lanes, result, arguments):
     name = f"llvm.masked.{operation}.v{lanes}{letter}{p.dtype.bitwidth}.{addresses}"
     function_type = ir.FunctionType(result, [a.type for a in arguments])
     return builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), arguments)
-
-
-def as_it_is(builder, vector):
-    """LLVM: the same vector, of float32 or float64, by a road the optimiser does not see through."""
-    name = (
-        f"llvm.arithmetic.fence.v{vector.type.count}f{64 if vector.type.element == ir.DoubleType() else 32}"
-    )
-    function_type = ir.FunctionType(vector.type, [vector.type])
-    return builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), [vector])
 
 
 def _read_masked(context, builder, operation, p, vector, where_from, mask, filler):

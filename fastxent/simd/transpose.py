@@ -9,8 +9,9 @@ from numba.core import cgutils, types
 from numba.core.typing.templates import signature
 from numba.extending import intrinsic
 
-from .memory import as_it_is, element_vector, loaded_vector, optional_z
+from .memory import element_vector, loaded_vector, optional_z
 from .storage import from_storage, to_storage
+from .vector import as_it_is
 
 _INDEX = types.int64
 _WIDTH = 4

@@ -11,7 +11,7 @@ the same formula serves a whole vector or one number, with the same bits.
 import operator
 
 from llvmlite import ir
-from numba.core import types
+from numba.core import cgutils, types
 from numba.core.imputils import lower_builtin
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import models, register_model
@@ -80,6 +80,20 @@ def as_type(context, builder, value, source, target):
     element = target.dtype if isinstance(target, Vector) else target
     value = context.cast(builder, value, source, element)
     return splat(builder, value, context.get_value_type(target)) if isinstance(target, Vector) else value
+
+
+def call_intrinsic(builder, name, *values):
+    """LLVM: an intrinsic of floats, or vectors of them, all of one type, as the result is."""
+    kind = values[0].type
+    lanes, element = (f"v{kind.count}", kind.element) if isinstance(kind, ir.VectorType) else ("", kind)
+    full_name = f"llvm.{name}.{lanes}f{64 if element == ir.DoubleType() else 32}"
+    function_type = ir.FunctionType(kind, [kind] * len(values))
+    return builder.call(cgutils.get_or_insert_function(builder.module, function_type, full_name), values)
+
+
+def as_it_is(builder, value):
+    """LLVM: the same float or vector of floats, by a road the optimiser does not see through."""
+    return call_intrinsic(builder, "arithmetic.fence", value)
 
 
 def _compare(symbol):
