@@ -74,22 +74,14 @@ def _first_bad(weights):
 
 
 @function
-def _check_weights(z, weight, w, sample_weight, s):
-    """The last two pairs are as given, or None, and as kernels take them."""
-    if weight is not None:
-        if w.shape != z.shape[-1:]:
-            raise _Invalid("weight must have shape {}, got {}", z.shape[-1:], w.shape)
-        i = _first_bad(w)
+def _check_weights(name, weights, shape):
+    if weights is not None:
+        if weights.shape != shape:
+            raise _Invalid("{} must have shape {}, got {}", name, shape, weights.shape)
+        i = _first_bad(weights)
         if i >= 0:
-            raise _Invalid("weight must be finite and at least 0, got {} at flat index {}", w.flat[i], i)
-    if sample_weight is not None:
-        if s.shape != z.shape[:-1]:
-            raise _Invalid("sample_weight must have shape {}, got {}", z.shape[:-1], s.shape)
-        i = _first_bad(s)
-        if i >= 0:
-            raise _Invalid(
-                "sample_weight must be finite and at least 0, got {} at flat index {}", s.flat[i], i
-            )
+            bad = weights.flat[i]
+            raise _Invalid("{} must be finite and at least 0, got {} at flat index {}", name, bad, i)
 
 
 @function
@@ -173,7 +165,8 @@ def solver(reduction: str, **given: types.Type | None) -> Any:
                 z.shape[:-1],
                 y.shape,
             )
-        _check_weights(z, weight, w, sample_weight, s)
+        _check_weights("weight", w, z.shape[-1:])
+        _check_weights("sample_weight", s, z.shape[:-1])
         _check_numbers(label_smoothing, focal_gamma, z_loss, softcap, logit_scale, normalizer, hess_out)
         g, h = as_grad(grad), as_hess(hess_out)
         i = first_overlapping((z, y, w, s), (loss_out, lse_out, rank_out, entropy_out, h, g))
