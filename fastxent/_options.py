@@ -14,10 +14,7 @@ from ._validation import as_array, check_apart, check_same_or_apart, classes_las
 
 _FLOAT64 = np.dtype(np.float64)
 _INT64 = np.dtype(np.int64)
-_NO_IGNORE_INDEX = -100  # the default
-
-
-PLAIN = cpu.PLAIN
+_DEFAULT_IGNORE_INDEX = -100
 
 
 class Given(NamedTuple):
@@ -43,6 +40,7 @@ def check_options(
     rows = classes_last(logits, axis)
     shape, n_classes = rows.shape[:-1], rows.shape[-1]
     smoothing = number("label_smoothing", given.label_smoothing, most=1.0)
+    scale = _positive("logit_scale", given.logit_scale)
     options = cpu.Options(
         soft_targets=None if soft_targets is None else classes_last(soft_targets, axis),
         weight=weights("weight", given.weight, (n_classes,)),
@@ -51,21 +49,21 @@ def check_options(
         focal_gamma=number("focal_gamma", given.focal_gamma) or None,
         z_loss=number("z_loss", given.z_loss) or None,
         softcap=None if given.softcap is None else _positive("softcap", given.softcap),
-        logit_scale=_scale(given.logit_scale),
+        logit_scale=None if scale == 1 else scale,
         rank=_row_buffer("rank_out", given.rank_out, shape, _INT64),
         entropy=_row_buffer("entropy_out", given.entropy_out, shape, row_dtype(logits.dtype)),
         hess=_derivative("hess_out", given.hess_out, logits, axis),
         targets_grad=_derivative("targets_grad_out", given.targets_grad_out, soft_targets, axis),
     )
     _check_mix(options, ignore_index, given.targets_grad_out)
-    return PLAIN if all(option is None for option in options) else options
+    return cpu.PLAIN if all(option is None for option in options) else options
 
 
 def _check_mix(options: cpu.Options, ignore_index: int, targets_grad_out: Any) -> None:
     if options.soft_targets is None:
         if targets_grad_out is not None:
             raise ValueError("targets_grad_out needs targets that are floats: classes have no gradient")
-    elif ignore_index != _NO_IGNORE_INDEX:
+    elif ignore_index != _DEFAULT_IGNORE_INDEX:
         raise ValueError("ignore_index needs targets that are integers; leave out a row by sample_weight 0")
     elif options.focal_gamma is not None or options.rank is not None:
         name = "focal_gamma" if options.rank is None else "rank_out"
@@ -139,13 +137,13 @@ def are_off(
     )
 
 
-def number(name: str, value: Any, *, least: float = 0.0, most: float = math.inf) -> float:
-    """A finite real number in this range."""
+def number(name: str, value: Any, *, most: float = math.inf) -> float:
+    """A finite real number from 0 to this."""
     if type(value) is not float and (isinstance(value, bool | np.bool_) or not isinstance(value, Real)):
         raise TypeError(f"{name} must be a real number, got {value!r}")
     result = float(value)
-    if not least <= result <= most or math.isinf(result):
-        wanted = f"from {least:g} to {most:g}" if most < math.inf else f"finite and at least {least:g}"
+    if not 0.0 <= result <= most or math.isinf(result):
+        wanted = f"from 0 to {most:g}" if most < math.inf else "finite and at least 0"
         raise ValueError(f"{name} must be {wanted}, got {value!r}")
     return result
 
@@ -155,11 +153,6 @@ def _positive(name: str, value: Any) -> float:
     if result == 0:
         raise ValueError(f"{name} must be positive, got {value!r}")
     return result
-
-
-def _scale(value: Any) -> float | None:
-    scale = _positive("logit_scale", value)
-    return None if scale == 1 else scale
 
 
 def weights(name: str, value: Any, shape: tuple[int, ...]) -> NDArray[np.float64] | None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import _dispatch, _options, _validation
+from . import _dispatch, _options, _validation, cpu
 from .losses import Loss, Reduction
 
 
@@ -128,7 +128,7 @@ def _solve(
     _, soft_targets = _validation.check_targets(targets, logits, shape)
     if soft_targets is None:
         raise TypeError("targets must be floats: the divergence is from a distribution, not from a class")
-    options = _options.PLAIN._replace(
+    options = cpu.Options(
         soft_targets=_validation.classes_last(soft_targets, axis),
         sample_weight=_options.weights("sample_weight", sample_weight, shape),
         label_smoothing=0.0,

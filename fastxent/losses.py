@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import _dispatch, _options, _validation
+from . import _dispatch, _options, _validation, cpu
 
 Reduction = Literal["mean", "sum", "none"]
 Loss = Any  # a float; for reduction="none" an array
@@ -250,7 +250,7 @@ def _solve(
     divisor = _validation.check_reduction(reduction, normalizer)
     y, soft_targets = _validation.check_targets(targets, z, shape)
     given = _options.Given(*options_given)
-    options = _options.PLAIN
+    options = cpu.PLAIN
     if soft_targets is not None or not no_options:
         options = _options.check_options(z, soft_targets, axis, ignored, given)
     _options.check_outputs(z, targets, shape, loss_out, lse_out, grad_out, given)
