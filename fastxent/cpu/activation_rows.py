@@ -26,12 +26,13 @@ from .likelihood import likelihood
 from .loss_rows import loss_chunk
 from .options import PLAIN
 from .outcome import all_but_top, slopes_of_lse
-from .row import Row, in_memory, memory_for, sum_exp
+from .row import Row, memory_for, sum_exp
 from .shape import n_classes_of, n_rows_of, rows_of_chunk
 from .shift import Shift, shifted_exp
 from .strided import (
     THROUGH_CACHES,
     address,
+    addresses,
     exps_row,
     packed_rows,
     row_at,
@@ -80,10 +81,10 @@ def none_before(logits, out, memory):
 def softmax_chunk(logits, out, rows):
     packed, packed_out = packed_rows(logits, 1), packed_rows(out, 1)
     memory, control = memory_for(logits, out, 1, 1, PLAIN), flush_subnormals()
-    before = none_before(logits, out, in_memory(memory))
+    before = none_before(logits, out, addresses(memory))
     for i in range(rows[0], rows[1]):
         place = row_at(out, i, packed_out, 0)
-        before = softmax_row(row_at(logits, i, packed, 0), place, before, in_memory(memory))
+        before = softmax_row(row_at(logits, i, packed, 0), place, before, addresses(memory))
         if i + 1 == rows[1] or place.is_strided:
             before = finish(before, PLAIN)
             written(place, place.n_classes)

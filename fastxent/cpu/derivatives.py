@@ -86,18 +86,16 @@ def second_derivative(e, factors, z_loss, logit_scale):
 
 
 @formula
-def target_gradient(slopes, m_y, u_y, row_factor, label_smoothing, logit_scale, softcap):
-    """That of an integer target's class, for which p − 1 would cancel."""
+def target_derivatives(slopes, w_y, u_y, n_classes, row_factor, options):
+    """Gradient and second derivative for an integer target's class, for which p − 1 would cancel."""
     g = slopes.target_grad * row_factor
-    if label_smoothing is not None:
-        g = g - m_y * row_factor
-    return chain_rule(g, u_y, logit_scale, softcap)
-
-
-@formula
-def target_second_derivative(slopes, row_factor, z_loss, logit_scale):
+    if options.label_smoothing is not None:
+        g = g - w_y * (options.label_smoothing / n_classes) * row_factor
     h = slopes.p_y * slopes.q * (slopes.slope * row_factor)
-    return _curvature(h, slopes.p_y, row_factor, z_loss, logit_scale)
+    return (
+        chain_rule(g, u_y, options.logit_scale, options.softcap),
+        _curvature(h, slopes.p_y, row_factor, options.z_loss, options.logit_scale),
+    )
 
 
 @formula

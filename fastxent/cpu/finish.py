@@ -22,15 +22,14 @@ from .derivatives import (
     factors_for,
     gradient,
     second_derivative,
-    target_gradient,
-    target_second_derivative,
+    target_derivatives,
     targets_gradient,
 )
-from .masses import mass_at, target_mass
+from .masses import mass_at
 from .outcome import Slopes
 from .shape import block_length, end_of_block
 from .shift import Shift, ratio_of_scalars
-from .strided import Streams
+from .strided import Streams, put_or_none
 from .vectors import full_vectors_end, load_inside, store_full, value_at
 
 
@@ -131,24 +130,21 @@ def finish_inner(unfinished, inner, j, options):
 def finish_target(unfinished, options):
     """The derivatives of an integer target's class, where p − 1 would have cancelled; after all others."""
     if unfinished is not None and unfinished.row.target is not None:
-        _finish_target_of(unfinished.row, unfinished, options)
+        _finish_target_of(unfinished, options)
 
 
 @inline
-def _finish_target_of(row, unfinished, options):
-    if row.n_classes > 0:
-        _store_target(row, unfinished, options)
+def _finish_target_of(unfinished, options):
+    if unfinished.row.n_classes > 0:
+        _store_target(unfinished, options)
 
 
 @formula
-def _store_target(row, unfinished, options):
-    ls, logit_scale = options.label_smoothing, options.logit_scale
-    to, slopes, factor = unfinished.to, unfinished.slopes, unfinished.factor
-    m_y = target_mass(unfinished.w_y, row.n_classes, ls)
-    g = target_gradient(slopes, m_y, row.u_y, factor, ls, logit_scale, options.softcap)
+def _store_target(unfinished, options):
+    row, to, w_y, factor = unfinished.row, unfinished.to, unfinished.w_y, unfinished.factor
+    g, h = target_derivatives(unfinished.slopes, w_y, row.u_y, row.n_classes, factor, options)
     put(to.grad, row.target, g)
-    if to.hess is not None:
-        put(to.hess, row.target, target_second_derivative(slopes, factor, options.z_loss, logit_scale))
+    put_or_none(to.hess, row.target, h)
 
 
 @formula

@@ -42,11 +42,11 @@ from .row_lanes import (
 )
 from .shape import n_classes_of, n_rows_of
 from .shift import Shift, shift_for, shifted_exp
-from .strided import address, scratch_kept
+from .strided import address, addresses, scratch_kept
 from .tally import empty_tally, in_float64, reference_for, tallied
 from .targets import survey
 from .tile import Tile, derivatives_of, derivatives_of_targets, exponentials, weight_of_target
-from .tile_blocks import finish_blocks, in_memory, memory_for, sum_blocks
+from .tile_blocks import finish_blocks, memory_for, sum_blocks
 from .total import flatten_mean_of_no_weight, mean_of
 
 FEW_CLASSES = 96
@@ -153,8 +153,9 @@ def loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, i
     near_targets_grad = _near(options.targets_grad, logits, in_blocks)
     y_of, s_of = address(targets), address(options.sample_weight)
     to = RowOutputs(address(loss), address(lse), address(options.entropy), address(options.rank))
-    addresses = in_addresses(options)
-    memory, n_rows, control = memory_for(in_blocks, logits), n_rows_of(logits), flush_subnormals()
+    asked = in_addresses(options)
+    memory = None if in_blocks is None else memory_for(logits)
+    n_rows, control = n_rows_of(logits), flush_subnormals()
     first, stop = rows_of_tiles(tiles, n_rows, lanes)
     for start in range(first, stop, lanes):
         n_lanes = lanes_in_tile(start, n_rows, lanes)
@@ -174,11 +175,11 @@ def loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, i
         )
         _loss_tile(
             tile,
-            in_memory(memory),
+            addresses(memory),
             y_of,
             s,
             scale,
-            addresses,
+            asked,
             start,
             to,
             columns_at(grad, start, n_lanes, z, None),

@@ -10,7 +10,7 @@ from .options import is_largest_taken_away
 from .row import Row, transformed_scalar
 from .shift import Shift, shifted_exp
 from .slots import Summed, slopes_in, summed_in
-from .strided import exps_row, packed_rows, row_at, streams_of, to_read, to_write
+from .strided import exps_row, is_strided, packed_rows, row_at, streams_of, to_read, to_write
 from .targets import weight_of
 
 
@@ -26,18 +26,12 @@ class Arrays(NamedTuple):
 
 @formula
 def packed_in(arrays, n):
-    memory = ()
-    for array in arrays:
-        memory += (packed_rows(array, n),)
-    return Arrays(*memory)
+    return Arrays(*(packed_rows(array, n) for array in arrays))
 
 
 @formula
 def places_at(arrays, i, packed, copy):
-    places = ()
-    for array, memory in zip(arrays, packed, strict=True):
-        places += (row_at(array, i, memory, copy),)
-    return Arrays(*places)
+    return Arrays(*(row_at(array, i, memory, copy) for array, memory in zip(arrays, packed, strict=True)))
 
 
 @formula
@@ -67,8 +61,7 @@ class Ahead(NamedTuple):
 @formula
 def row_ahead(logits, i, is_there):
     """The classes of row i, if these lie side by side."""
-    is_strided = logits.strides[logits.ndim - 1] != logits.itemsize
-    return Ahead(row_pointer(logits, i), where(is_strided, False, is_there))
+    return Ahead(row_pointer(logits, i), where(is_strided(logits), False, is_there))
 
 
 @formula

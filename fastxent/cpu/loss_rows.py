@@ -20,11 +20,11 @@ from .loss_row import (
     unfinished_in,
 )
 from .options import in_addresses
-from .row import in_memory, memory_for, memory_of_row, sum_exp
+from .row import memory_for, memory_of_row, sum_exp
 from .row_lanes import RowOutputs
-from .shape import block_length, n_classes_of, n_rows_of, rows_of_chunk
-from .slots import empty_slots, put_nothing, put_summed, rows_at_once, slots_in_memory, solve
-from .strided import address, set_to_zero, written
+from .shape import block_length, n_classes_of, n_rows_of, nearest_of, rows_of_chunk
+from .slots import empty_slots, put_nothing, put_summed, rows_at_once, solve
+from .strided import address, addresses, set_to_zero, written
 from .targets import sample_weight_of, survey, target_of
 from .total import flatten_mean_of_no_weight, mean_of
 
@@ -64,18 +64,6 @@ def _step(
 
 
 @formula
-def _end_streams(grad):
-    if grad is not None:
-        fence()
-
-
-@formula
-def _clamped(i, rows):
-    """The nearest of the rows."""
-    return max(rows[0], min(i, rows[1] - 1))
-
-
-@formula
 def _rows_to_look_ahead(n_classes, z):
     """A row of one block would wait for its maximum even if that is found in the row before."""
     return where(n_classes <= block_length(z), 2, 1)
@@ -91,26 +79,26 @@ def loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, r
     at_once = rows_at_once(n_classes)
     arrays = Arrays(logits, options.soft_targets, grad, options.hess, options.targets_grad)
     packed, scratch = packed_in(arrays, 2 * at_once), memory_for(logits, grad, at_once, 1, options)
-    scratch_slots, addresses = empty_slots(), in_addresses(options)
+    scratch_slots, asked = empty_slots(), in_addresses(options)
     y_of, s_of, z = address(targets), address(options.sample_weight), address(logits)
     to = RowOutputs(address(loss), address(lse), address(options.entropy), address(options.rank))
     stop = rows[1] + at_once if rows[0] < rows[1] else rows[0]  # with one more time, to finish the last
     copies, copies_before, tops, n_ahead = 0, 0, (math.nan, math.nan), _rows_to_look_ahead(n_classes, z)
     for start in range(rows[0], stop, at_once):
-        slots = slots_in_memory(scratch_slots)
+        slots = addresses(scratch_slots)
         copies, copies_before = at_once - copies, copies
         for i in range(start, start + at_once):
             slot = i - start
-            memory = memory_of_row(in_memory(scratch), slot, n_classes, z)
-            here, earlier = _clamped(i, rows), _clamped(i - at_once, rows)
+            memory = memory_of_row(addresses(scratch), slot, n_classes, z)
+            here, earlier = nearest_of(i, rows), nearest_of(i - at_once, rows)
             places_before = places_at(arrays, earlier, packed, copies_before + slot)
             y_before = target_of(y_of, earlier)
-            before = unfinished_in(slots, slot, places_before, y_before, y_of, memory, scale, addresses)
+            before = unfinished_in(slots, slot, places_before, y_before, y_of, memory, scale, asked)
             places = places_at(arrays, here, packed, copies + slot)
             y, s = target_of(y_of, here), sample_weight_of(s_of, here)
             is_row = i < rows[1]
             is_kept = is_row & (y != ignore_index) & (s != 0.0)
-            ahead = row_ahead(logits, _clamped(i + n_ahead, rows), i + n_ahead < rows[1])
+            ahead = row_ahead(logits, nearest_of(i + n_ahead, rows), i + n_ahead < rows[1])
             top_ahead = _step(
                 is_row,
                 is_kept,
@@ -125,12 +113,13 @@ def loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, r
                 slots,
                 slot,
                 memory,
-                addresses,
+                asked,
             )
             tops = where(n_ahead == 1, top_ahead, tops[1]), top_ahead
-        solve(slots, start, rows[1], y_of, n_classes, to, addresses)
+        solve(slots, start, rows[1], y_of, n_classes, to, asked)
     restore_subnormals(control)
-    _end_streams(grad)
+    if grad is not None:
+        fence()
 
 
 @kernel("loss", "lse", "grad", "rank", "entropy", "hess", "targets_grad")

@@ -38,14 +38,13 @@ from .row_set import (
     put_taken,
     rows_in_set,
     scratch_for,
-    scratch_in_memory,
     set_in,
     shift_in,
     solve_set,
 )
-from .shape import n_classes_of, n_rows_of, rows_of_chunk
+from .shape import n_classes_of, n_rows_of, nearest_of, rows_of_chunk
 from .short_row import Finished, Summed, Taken, walk
-from .strided import THROUGH_CACHES, address, row_at, set_to_zero
+from .strided import THROUGH_CACHES, address, addresses, row_at, set_to_zero
 from .tally import reference_for
 from .targets import sample_weight_of, survey, target_of
 from .total import flatten_mean_of_no_weight, mean_of
@@ -57,10 +56,7 @@ SHORT_ROW = 800
 @formula
 def _row_of(arrays, i):
     """The address of its first class in each, for those that are there."""
-    places = ()
-    for array in arrays:
-        places += (None if array is None else row_pointer(array, i),)
-    return Arrays(*places)
+    return Arrays(*(None if array is None else row_pointer(array, i) for array in arrays))
 
 
 @formula
@@ -109,46 +105,40 @@ def _step(n_classes, here, there, slot, taken, summed, finished, targets, option
     put_taken(there.numbers, slot, taken, top, targets, options)
 
 
-@formula
-def _clamped(i, rows):
-    """The nearest of the rows."""
-    return max(rows[0], min(i, rows[1] - 1))
-
-
 @inline
 def loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, rows):
     """Every row is taken in one round, summed in the next, and finished in that after."""
     n_classes, control = n_classes_of(logits), flush_subnormals()
     at_once = rows_in_set(n_classes, logits)
     arrays = Arrays(logits, options.soft_targets, grad, options.hess, options.targets_grad)
-    scratch, addresses = scratch_for(logits, grad, options), in_addresses(options)
+    scratch, asked = scratch_for(logits, grad, options), in_addresses(options)
     y_of, s_of = address(targets), address(options.sample_weight)
     to = RowOutputs(address(loss), address(lse), address(options.entropy), address(options.rank))
     for which in range(2):
-        clear(set_in(scratch_in_memory(scratch), which, n_classes))
+        clear(set_in(addresses(scratch), which, n_classes))
     which, first = 0, rows[0] - at_once
     for start in range(first, rows[1] + at_once if rows[0] < rows[1] else first, at_once):
-        memory = scratch_in_memory(scratch)
+        memory = addresses(scratch)
         here, there = set_in(memory, which, n_classes), set_in(memory, 1 - which, n_classes)
         which = 1 - which
         for slot in range(at_once):
-            i = _clamped(start + slot, rows)
-            before = _clamped(start + slot - at_once, rows)
-            after = _clamped(start + slot + at_once, rows)
+            i = nearest_of(start + slot, rows)
+            before = nearest_of(start + slot - at_once, rows)
+            after = nearest_of(start + slot + at_once, rows)
             y, s = target_of(y_of, after), sample_weight_of(s_of, after)
             is_row = start + slot + at_once < rows[1]
             is_kept = is_row & (y != ignore_index) & (s != 0.0)
             taken = _taken(there, slot, row_pointer(logits, after), n_classes, y, s, is_kept)
             y = target_of(y_of, i)
-            summed = _summed(here, slot, _row_of(arrays, i), n_classes, y, y_of, memory.near, addresses)
+            summed = _summed(here, slot, _row_of(arrays, i), n_classes, y, y_of, memory.near, asked)
             y = target_of(y_of, before)
-            finished = _finished(there, slot, _row_of(arrays, before), n_classes, y, addresses)
-            _step(n_classes, here, there, slot, taken, summed, finished, y_of, addresses)
+            finished = _finished(there, slot, _row_of(arrays, before), n_classes, y, asked)
+            _step(n_classes, here, there, slot, taken, summed, finished, y_of, asked)
             if is_row and not is_kept:
                 _set_to_zero(arrays, after)
-        find_shifts(there, addresses)
+        find_shifts(there, asked)
         inside = first_lanes(where(start < rows[0], 0, min(at_once, rows[1] - start)), memory.exps)
-        solve_set(here, start, inside, n_classes, y_of, scale, to, grad, addresses)
+        solve_set(here, start, inside, n_classes, y_of, scale, to, grad, asked)
     restore_subnormals(control)
 
 

@@ -21,8 +21,8 @@ from .options import in_addresses
 from .parts import Shared, memory_of_thread, part_of_thread, shared_for, sum_of_parts, sum_part
 from .row_lanes import RowOutputs
 from .shape import n_classes_of, n_rows_of
-from .slots import Slots, empty_slots, put_nothing, put_summed, slots_in_memory, solve
-from .strided import address, row_at, set_to_zero
+from .slots import Slots, empty_slots, put_nothing, put_summed, solve
+from .strided import address, addresses, row_at, set_to_zero
 from .targets import sample_weight_of, survey, target_of
 from .total import flatten_mean_of_no_weight, mean_of
 
@@ -58,11 +58,11 @@ def _solve(logits, targets, is_kept, i, z_y, options, loss, lse, shared, slots):
         row = _row(_places(logits, None, options, i), targets, i, z_y, options)
         sums = sum_of_parts(row, address(shared.sums), in_addresses(options))
         s = sample_weight_of(options.sample_weight, i)
-        put_summed(slots_in_memory(slots), 0, summed(row, sums, s, address(targets), in_addresses(options)))
+        put_summed(addresses(slots), 0, summed(row, sums, s, address(targets), in_addresses(options)))
     else:
-        put_nothing(slots_in_memory(slots), 0)
+        put_nothing(addresses(slots), 0)
     to = RowOutputs(address(loss), address(lse), address(options.entropy), address(options.rank))
-    solve(slots_in_memory(slots), i, i + 1, address(targets), n_classes_of(logits), to, in_addresses(options))
+    solve(addresses(slots), i, i + 1, address(targets), n_classes_of(logits), to, in_addresses(options))
     restore_subnormals(control)
 
 
@@ -71,7 +71,7 @@ def _finish_part(thread, n_threads, logits, targets, i, scale, options, grad, sh
     places, y = _places(logits, grad, options, i), target_of(targets, i)
     first, last = part_of_thread(thread, n_threads, places.logits.start, n_classes_of(logits))
     unfinished = unfinished_in(
-        slots_in_memory(slots),
+        addresses(slots),
         0,
         places,
         y,

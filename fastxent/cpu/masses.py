@@ -22,12 +22,3 @@ def mass_at(row, j, inside, label_smoothing, z):
         if inside is not None:
             m = where(inside, m, 0.0)
     return m
-
-
-@formula
-def target_mass(w_y, n_classes, label_smoothing):
-    """m of an integer target's class, whose hard term is apart."""
-    m_y = 0.0 * w_y
-    if label_smoothing is not None:
-        m_y = w_y * (label_smoothing / n_classes)
-    return m_y

@@ -7,8 +7,9 @@ settled before the function is compiled: what is off costs nothing.
 import math
 from typing import Any, NamedTuple
 
-from ..simd import fma, maximum, pointer, soft_capped, where
+from ..simd import fma, maximum, soft_capped, where
 from .compile import formula
+from .strided import address
 
 
 class Options(NamedTuple):
@@ -33,11 +34,6 @@ PLAIN = Options()
 
 
 @formula
-def _address(vector):
-    return None if vector is None else pointer(vector, 0)
-
-
-@formula
 def _is_on(array):
     return None if array is None else True
 
@@ -47,7 +43,7 @@ def in_addresses(options):
     """As functions with branches take them (see `strided`), which are given the other arrays apart."""
     return Options(
         None,
-        _address(options.weight),
+        address(options.weight),
         None,
         options.label_smoothing,
         options.focal_gamma,

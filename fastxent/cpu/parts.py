@@ -13,12 +13,11 @@ from .row_block import (
     Copies,
     block_after,
     block_at,
-    copies_in_memory,
     copies_of_thread,
 )
 from .shape import block_length, n_classes_of, number_of_blocks, rows_of_chunk
 from .shift import Shift
-from .strided import address
+from .strided import address, addresses
 from .sums import Sums
 from .tally import Tally
 
@@ -51,7 +50,7 @@ def shared_for(logits, out, n_threads, options):
 @formula
 def memory_of_thread(shared, thread, z):
     """The addresses of what `row` needs."""
-    copies = copies_of_thread(copies_in_memory(Copies(shared.near, shared.computed)), thread, z)
+    copies = copies_of_thread(addresses(Copies(shared.near, shared.computed)), thread, z)
     return Memory(address(shared.shifts), copies, address(shared.exps), address(shared.kept))
 
 
@@ -71,9 +70,8 @@ def _put_sums(sums, start, z, block):
 
 @formula
 def _sums_at(sums, start, z):
-    at, numbers = _N_SUMS * (start // block_length(z)), ()
-    for i in range(_N_SUMS):
-        numbers += (get(sums, at + i),)
+    at = _N_SUMS * (start // block_length(z))
+    numbers = [get(sums, at + i) for i in range(_N_SUMS)]
     return Sums(numbers[0], Shift(*numbers[1:3]), numbers[3], Tally(*numbers[4:]))
 
 

@@ -27,13 +27,12 @@ from .row_block import (
     Copies,
     block_after,
     copies_for,
-    copies_in_memory,
     first_block,
     sum_block,
 )
 from .shape import block_length, end_of_block, n_classes_of, number_of_blocks
 from .shift import ratio_of_scalars, shift_for, shifted_exp
-from .strided import address, scratch_exps, scratch_kept
+from .strided import scratch_exps, scratch_kept
 from .sums import Sums, brought_to, of_larger, plus
 from .tally import Tally, plus_lanes, reference_for
 
@@ -75,14 +74,6 @@ def memory_of_row(memory, slot, n_classes, z):
     exps = None if memory.exps is None else skip(memory.exps, slot * n_classes)
     kept = None if memory.kept is None else skip(memory.kept, slot * n_classes)
     return Memory(skip(memory.shifts, slot * 2 * number_of_blocks(n_classes, z)), memory.copies, exps, kept)
-
-
-@formula
-def in_memory(memory):
-    """The addresses."""
-    return Memory(
-        address(memory.shifts), copies_in_memory(memory.copies), address(memory.exps), address(memory.kept)
-    )
 
 
 @formula

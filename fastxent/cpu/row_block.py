@@ -33,7 +33,6 @@ from .masses import mass_at
 from .options import transformed
 from .shape import AHEAD, block_length, end_of_block
 from .shift import less_offset
-from .strided import address
 from .tally import Tally, empty_tally, tail_like, tallied, terms_of
 from .vectors import full_vectors_end, load_logits, store_inside
 
@@ -83,12 +82,6 @@ def _memory_for_computed(logits, n_threads, logit_scale, softcap):
 def copies_of_thread(copies, thread, z):
     near, computed = skip(copies.near, thread * block_length(z)), copies.computed
     return Copies(near, None if computed is None else skip(computed, thread * block_length(z)))
-
-
-@formula
-def copies_in_memory(copies):
-    """The addresses."""
-    return Copies(address(copies.near), address(copies.computed))
 
 
 @formula

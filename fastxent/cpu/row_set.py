@@ -18,16 +18,15 @@ from ..simd import (
     widen,
 )
 from .compile import formula, inline, or_none
-from .derivatives import Factors, Parts, factors_for, target_gradient, target_second_derivative
+from .derivatives import Factors, Parts, factors_for, target_derivatives
 from .exact_sum import value_of
-from .masses import target_mass
 from .options import transformed
 from .outcome import RowSums, outcome_of, slopes_of
 from .row_lanes import set_row_lanes
 from .shape import BLOCK, n_classes_of
 from .shift import Shift, shift_for, shifted_exp
 from .short_row import copy_length
-from .strided import address, scratch_kept
+from .strided import scratch_kept
 from .tally import Tally, plus_lanes
 from .targets import weight_of
 from .vectors import load_float64
@@ -94,19 +93,9 @@ def scratch_for(logits, grad, options):
 
 
 @formula
-def scratch_in_memory(scratch):
-    """The addresses."""
-    addresses = ()
-    for array in scratch:
-        addresses += (address(array),)
-    return Scratch(*addresses)
-
-
-@formula
 def set_in(scratch, which, n_classes):
-    z, places = scratch.exps, ()
-    for field in range(len(Numbers._fields)):
-        places += (skip(scratch.numbers, (which * len(Numbers._fields) + field) * lanes_of(z)),)
+    z, n = scratch.exps, len(Numbers._fields)
+    places = (skip(scratch.numbers, (which * n + field) * lanes_of(z)) for field in range(n))
     first = which * rows_in_set(n_classes, z) * copy_length(n_classes, z)
     kept = None if scratch.kept is None else skip(scratch.kept, first)
     return RowSet(Numbers(*places), skip(scratch.exps, first), kept)
@@ -183,10 +172,7 @@ def put_sums(numbers, slot, sums, y, targets, options):
 
 @formula
 def _loaded(rows):
-    numbers = ()
-    for place in rows.numbers:
-        numbers += (load_float64(place, 0, rows.exps),)
-    return Numbers(*numbers)
+    return Numbers(*(load_float64(place, 0, rows.exps) for place in rows.numbers))
 
 
 @formula
@@ -207,7 +193,9 @@ def solve_set(rows, start, inside, n_classes, targets, scale, to, grad, options)
         slopes = slopes_of(targets, n_classes, sums, options)
         _store_factors(rows, slopes, s * scale)
         if targets is not None:
-            _store_derivatives_of_targets(rows.numbers, slopes, u_y, w_y, s * scale, n_classes, options)
+            g, h = target_derivatives(slopes, w_y, u_y, n_classes, s * scale, options)
+            store(rows.numbers.target_grad, 0, g)
+            store(rows.numbers.target_hess, 0, h)
     outcome = outcome_of(targets, n_classes, sums, options)
     set_row_lanes(to, start, inside, s != 0.0, s, outcome, above, n_classes)
 
@@ -221,15 +209,6 @@ def _store_factors(rows, slopes, row_factor):
     store(to.prob_low, 0, widen(factors.prob.low))
     store(to.row_factor, 0, widen(factors.row))
     store(to.log_top, 0, widen(factors.log_top))
-
-
-@formula
-def _store_derivatives_of_targets(to, slopes, u_y, w_y, row_factor, n_classes, options):
-    ls, logit_scale = options.label_smoothing, options.logit_scale
-    m_y = target_mass(w_y, n_classes, ls)
-    g = target_gradient(slopes, m_y, u_y, row_factor, ls, logit_scale, options.softcap)
-    store(to.target_grad, 0, g)
-    store(to.target_hess, 0, target_second_derivative(slopes, row_factor, options.z_loss, logit_scale))
 
 
 @formula

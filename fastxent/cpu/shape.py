@@ -34,6 +34,12 @@ def rows_of_chunk(chunk, n_chunks, n_rows):
 
 
 @formula
+def nearest_of(i, rows):
+    """The nearest to row i, of the rows from the first to before the last."""
+    return max(rows[0], min(i, rows[1] - 1))
+
+
+@formula
 def block_length(z):
     """In classes."""
     return BLOCK * lanes_of(z)

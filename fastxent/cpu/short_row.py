@@ -79,28 +79,13 @@ def _near(summed, n_classes):
 
 
 @formula
-def _exponentials(summed, near, j, inside, like, options):
-    return exponentials(
-        summed.row,
-        Stretch(summed.memory.exps, 0, True),
-        near,
-        j,
-        inside,
-        like,
-        summed.shift,
-        summed.reference,
-        summed.memory.exps,
-        summed.memory,
-        options,
-    )
-
-
-@formula
 def _with_vector(sums, summed, near, j, inside, like, options):
     """The sums, and those of a vector of the row."""
     if summed is None:
         return sums
-    e, terms = _exponentials(summed, near, j, inside, like, options)
+    row, shift, reference, memory, _ = summed
+    copy = Stretch(memory.exps, 0, True)
+    e, terms = exponentials(row, copy, near, j, inside, like, shift, reference, memory.exps, memory, options)
     tally = tallied(sums.tally, terms, options.label_smoothing, options.entropy, options.rank)
     return BlockSums(add(sums.others, e), tally)
 

@@ -60,12 +60,6 @@ def empty_slots():
 
 
 @formula
-def slots_in_memory(slots):
-    """The addresses."""
-    return Slots(address(slots.summed), address(slots.slopes))
-
-
-@formula
 def put_summed(slots, slot, summed):
     for field, value in enumerate(summed):
         put(slots.summed, field * SLOTS + slot, value)
@@ -78,18 +72,12 @@ def put_nothing(slots, slot):
 
 @formula
 def summed_in(slots, slot):
-    values = ()
-    for field in range(len(Summed._fields)):
-        values += (get(slots.summed, field * SLOTS + slot),)
-    return Summed(*values)
+    return Summed(*(get(slots.summed, field * SLOTS + slot) for field in range(len(Summed._fields))))
 
 
 @formula
 def slopes_in(slots, slot):
-    values = ()
-    for field in range(len(Slopes._fields)):
-        values += (get(slots.slopes, field * SLOTS + slot),)
-    return Slopes(*values)
+    return Slopes(*(get(slots.slopes, field * SLOTS + slot) for field in range(len(Slopes._fields))))
 
 
 @formula
@@ -98,10 +86,7 @@ def solve(slots, start, stop, targets, n_classes, to, options):
 
     Results that are one a row are stored.
     """
-    values = ()
-    for field in range(len(Summed._fields)):
-        values += (load(slots.summed, field * SLOTS),)
-    rows = Summed(*values)
+    rows = Summed(*(load(slots.summed, field * SLOTS) for field in range(len(Summed._fields))))
     sums = RowSums(
         rows.others,
         rows.u_y,

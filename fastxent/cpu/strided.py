@@ -47,6 +47,14 @@ def address(vector):
 
 
 @formula
+def addresses(memory):
+    """Of a named tuple of arrays, Nones and others like it."""
+    if memory is None:
+        return None
+    return type(memory)(*(addresses(a) if isinstance(a, tuple) else address(a) for a in memory))
+
+
+@formula
 def put_or_none(vector, i, number):
     if vector is not None:
         put(vector, i, number)

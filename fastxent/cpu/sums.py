@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 from ..simd import where
 from .compile import formula
 from .shift import Shift
-from .tally import Tally, plus_tally, reference_for, with_reference
+from .tally import Tally, reference_for, together, with_reference
 
 
 class Sums(NamedTuple):
@@ -37,4 +37,4 @@ def brought_to(shift, top, sums, exps, rescale, z, options):
 @formula
 def plus(a, b):
     """Of sums under the same shift."""
-    return Sums(a.others + b.others, a.shift, a.top, plus_tally(a.tally, b.tally))
+    return Sums(a.others + b.others, a.shift, a.top, together(a.tally, b.tally))

@@ -62,8 +62,9 @@ def no_terms(z, divergence):
 
 
 @formula
-def both_terms(a, b):
-    return Terms(a.mass + b.mass, a.mass_gap + b.mass_gap, a.entropy_gap + b.entropy_gap, a.above + b.above)
+def together(a, b):
+    """Two tallies, or the terms of two vectors."""
+    return type(a)(*(x + y for x, y in zip(a, b, strict=True)))
 
 
 @formula
@@ -105,16 +106,6 @@ def plus_lanes(total, lanes, label_smoothing, entropy, rank):
     if rank is not None:
         above += reduce_sum(lanes.above)
     return Tally(mass, mass_gap, entropy_gap, above)
-
-
-@formula
-def plus_tally(total, block):
-    return Tally(
-        total.mass + block.mass,
-        total.mass_gap + block.mass_gap,
-        total.entropy_gap + block.entropy_gap,
-        total.above + block.above,
-    )
 
 
 @formula

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from ..simd import pointer, where
 from .compile import formula, inline
+from .total import sum_of
 
 NO_CLASS = -1
 
@@ -59,13 +60,8 @@ def _weight_kept(targets, n_rows, ignore_index, weight, sample_weight):
     total = 0.0
     for i in range(n_rows):
         if targets[i] != ignore_index:
-            total += (1.0 if weight is None else weight[targets[i]]) * sample_weight_of(sample_weight, i)
+            total += weight_of(weight, targets, targets[i]) * sample_weight_of(sample_weight, i)
     return total
-
-
-@inline
-def _sum(sample_weight):
-    return sample_weight.sum()
 
 
 @formula
@@ -73,7 +69,7 @@ def _weight_of_rows(targets, n_rows, n_kept, ignore_index, weight, sample_weight
     if weight is sample_weight is None:
         return float(n_kept)
     if targets is None:
-        return float(n_rows) if sample_weight is None else _sum(sample_weight)
+        return float(n_rows) if sample_weight is None else sum_of(sample_weight)
     return _weight_kept(targets, n_rows, ignore_index, weight, sample_weight)
 
 

@@ -8,12 +8,11 @@ from .compile import formula
 from .derivatives import (
     gradient,
     second_derivative,
-    target_gradient,
-    target_second_derivative,
+    target_derivatives,
     targets_gradient,
     to_keep,
 )
-from .masses import class_mass, target_mass
+from .masses import class_mass
 from .options import transformed
 from .shift import shifted_exp
 from .tally import terms_of
@@ -80,20 +79,11 @@ def exponentials(tile, j, is_target, z_y, shift, reference, targets, kept_logits
     return e, terms
 
 
-class TargetDerivatives(NamedTuple):
-    grad: Any
-    hess: Any
-
-
 @formula
 def derivatives_of_targets(tile, sums, slopes, row_factor, options):
     """Those of the rows' integer targets, in the lanes of the tile."""
-    z = tile.exps
-    ls, logit_scale = options.label_smoothing, options.logit_scale
-    m_y = target_mass(sums.w_y, tile.n_classes, ls)
-    g = target_gradient(slopes, m_y, sums.u_y, row_factor, ls, logit_scale, options.softcap)
-    h = target_second_derivative(slopes, row_factor, options.z_loss, logit_scale)
-    return TargetDerivatives(narrow(g, z), narrow(h, z))
+    g, h = target_derivatives(slopes, sums.w_y, sums.u_y, tile.n_classes, row_factor, options)
+    return narrow(g, tile.exps), narrow(h, tile.exps)
 
 
 @formula
@@ -107,7 +97,7 @@ def derivatives_of(tile, j, is_target, targets, top, factors, of_targets, hess, 
     g = gradient(e, u, m, factors, ls, logit_scale, options.softcap)
     h = second_derivative(e, factors, options.z_loss, logit_scale)
     if targets is not None:
-        g, h = where(is_target, of_targets.grad, g), where(is_target, of_targets.hess, h)
+        g, h = where(is_target, of_targets[0], g), where(is_target, of_targets[1], h)
     if hess is not None:
         write(hess, j, where(tile.kept, h, 0.0), tile.inside)
     if targets_grad is not None:

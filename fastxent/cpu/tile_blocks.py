@@ -18,14 +18,13 @@ from ..simd import (
     load,
     maximum,
     narrow,
-    pointer,
     store,
     vector_a_lane,
     where,
     widen,
 )
 from .columns import read, write
-from .compile import formula, inline, or_none
+from .compile import formula, inline
 from .derivatives import factors_for
 from .exact_sum import Sum, add, empty_sum, value_of
 from .options import transformed
@@ -36,11 +35,11 @@ from .shift import Shift, ratio, shift_for, shifted_exp
 from .sums import Sums, brought_to, of_larger, plus
 from .tally import (
     Tally,
-    both_terms,
     empty_tally,
     no_terms,
     reference_for,
     tallied,
+    together,
 )
 from .tile import derivatives_of, derivatives_of_targets, exponentials, weight_of_target
 from .vectors import load_float64
@@ -59,8 +58,8 @@ class Memory(NamedTuple):
     mass_gap: Any
 
 
-@or_none
-def memory_for(in_blocks, logits):
+@formula
+def memory_for(logits):
     lanes = lanes_of(logits)
     slots = lanes * lanes
     return Memory(
@@ -72,23 +71,6 @@ def memory_for(in_blocks, logits):
         empty_row(slots, logits),
         empty_float64(slots),
         empty_float64(slots),
-    )
-
-
-@formula
-def in_memory(memory):
-    """The addresses."""
-    if memory is None:
-        return None
-    return Memory(
-        pointer(memory.tops, 0),
-        pointer(memory.others_high, 0),
-        pointer(memory.others_low, 0),
-        pointer(memory.entropy_high, 0),
-        pointer(memory.entropy_low, 0),
-        pointer(memory.above, 0),
-        pointer(memory.mass, 0),
-        pointer(memory.mass_gap, 0),
     )
 
 
@@ -203,7 +185,7 @@ def _load_blocks(tile, memory, targets, weight):
 
 
 @formula
-def _top_of(memory, start, z, options):
+def _top_of(memory, start, options):
     """The largest transformed logit of the block that starts there."""
     block_max = load(memory.tops, start // BLOCK)
     return transformed(block_max, options.logit_scale, options.softcap)
@@ -230,8 +212,8 @@ def _sum_block(tile, memory, start, stop, z_y, shift, reference, targets, option
                     tile, k, tile.y == k, z_y, shift, reference, targets, tile.transformed, options
                 )
                 others = add(others, e)
-                odd_terms, terms = terms, both_terms(odd_terms, terms_k)
-            tally = tallied(tally, both_terms(odd_terms, terms), ls, entropy, rank)
+                odd_terms, terms = terms, together(odd_terms, terms_k)
+            tally = tallied(tally, together(odd_terms, terms), ls, entropy, rank)
             _store_sums(memory, slot, BlockSums(others, tally), ls, entropy, rank)
 
 
@@ -242,10 +224,10 @@ def sum_blocks(memory, tile, targets, options):
     ls, entropy, rank = options.label_smoothing, options.entropy, options.rank
     z_y, w_y = _load_blocks(tile, memory, targets, options.weight)
     u_y = widen(transformed(z_y, options.logit_scale, options.softcap))
-    top, nothing = widen(_top_of(memory, 0, z, options)), widen(broadcast(0.0, z))
+    top, nothing = widen(_top_of(memory, 0, options)), widen(broadcast(0.0, z))
     sums = Sums(nothing, shift_for(top, z), top, Tally(nothing, nothing, nothing, nothing))
     for start in range(0, tile.n_classes, block_length(z)):
-        top = widen(_top_of(memory, start, z, options))
+        top = widen(_top_of(memory, start, options))
         shift, reference = shift_for(top, z), narrow(reference_for(top, z), z)
         stop = end_of_block(start, tile.n_classes, z)
         _sum_block(tile, memory, start, stop, z_y, _narrowed(shift, z), reference, targets, options)
@@ -263,7 +245,7 @@ def finish_blocks(tile, memory, targets, sums, slopes, grad, hess, targets_grad,
     of_targets = derivatives_of_targets(tile, sums, slopes, row_factor, options)
     top, number = narrow(sums.top, z), broadcast(0.0, z)
     for start in range(0, tile.n_classes, block_length(z)):
-        shift = shift_for(widen(_top_of(memory, start, z, options)), z)
+        shift = shift_for(widen(_top_of(memory, start, options)), z)
         factors = factors_for(slopes, row_factor, ratio(shift, sums.shift), z)
         for j in range(start, end_of_block(start, tile.n_classes, z)):
             g = derivatives_of(

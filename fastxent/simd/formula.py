@@ -15,7 +15,7 @@ import builtins
 import inspect
 import operator
 from functools import partial, wraps
-from types import BuiltinFunctionType, FunctionType
+from types import BuiltinFunctionType, CodeType, FunctionType
 
 from numba.core import cgutils, types
 from numba.core.dispatcher import Dispatcher
@@ -74,7 +74,8 @@ class _Emitter:
         if isinstance(function, Dispatcher):
             return self._usable(function)(*arguments)
         outside = vars(builtins) | function.__globals__
-        names = {name: self._usable(outside[name]) for name in function.__code__.co_names if name in outside}
+        used = _names_in(function.__code__)
+        names = {name: self._usable(outside[name]) for name in used if name in outside}
         return FunctionType(function.__code__, names, closure=function.__closure__)(*arguments)
 
     def _usable(self, thing):
@@ -153,6 +154,12 @@ class _Emitter:
         else:
             place = self.context.get_constant_generic(self.builder, own, value)
         return self.context.cast(self.builder, place, own, numba_type)
+
+
+def _names_in(code):
+    """Those that a function looks up, in its comprehensions too."""
+    inner = (constant for constant in code.co_consts if isinstance(constant, CodeType))
+    return {*code.co_names}.union(*map(_names_in, inner))
 
 
 def type_of(value):
