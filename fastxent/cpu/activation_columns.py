@@ -1,4 +1,4 @@
-"""softmax, log-softmax, log-sum-exp of neighbouring rows: cross-entropy without targets, one row a lane."""
+"""softmax, log-softmax, log-sum-exp of rows whose classes lie apart: cross-entropy without targets."""
 
 from numba import prange
 
@@ -16,7 +16,7 @@ from .strided import address
 
 @kernel("out")
 def softmax_columns(n_chunks, logits, out):
-    """As `softmax_rows`, to the bit; quick where rows are neighbours and their classes far apart."""
+    """As `softmax_rows`, to the bit, for rows whose classes lie apart."""
     for chunk in prange(n_chunks):
         tiles = tiles_of_chunk(chunk, n_chunks, logits)
         loss_chunk(logits, None, 0, 1.0, PLAIN, None, None, out, True, tiles)
@@ -52,7 +52,7 @@ def _logsumexp_chunk(logits, lse, out, tiles):
 
 @kernel("lse", "out")
 def logsumexp_columns(n_chunks, logits, lse, out):
-    """As `logsumexp_rows`, to the bit; quick where rows are neighbours and their classes far apart."""
+    """As `logsumexp_rows`, to the bit, for rows whose classes lie apart."""
     row_lse = empty_float64(n_rows_of(logits)) if lse is None else lse
     for chunk in prange(n_chunks):
         _logsumexp_chunk(logits, row_lse, out, tiles_of_chunk(chunk, n_chunks, logits))

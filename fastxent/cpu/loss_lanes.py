@@ -1,7 +1,6 @@
 """Cross-entropy with one row a lane, so that nothing is ever summed across lanes.
 
-The quicker way for few classes; and for classes far apart in memory, where the lanes' rows lie side by
-side.
+The quicker way for few classes, and for classes that lie apart in memory.
 """
 
 import math
@@ -206,7 +205,7 @@ def cross_entropy_lanes(n_chunks, logits, targets, ignore_index, divisor, option
 
 @kernel("loss", "lse", "grad", "rank", "entropy", "hess", "targets_grad")
 def cross_entropy_columns(n_chunks, logits, targets, ignore_index, divisor, options, loss, lse, grad):
-    """As `cross_entropy_rows`, to the bit; quick where rows are neighbours and their classes far apart."""
+    """As `cross_entropy_rows`, to the bit, for rows whose classes lie apart."""
     n_rows, n_classes = n_rows_of(logits), n_classes_of(logits)
     divisor, scale, bad = survey(targets, n_rows, n_classes, ignore_index, divisor, options)
     if bad >= 0:
