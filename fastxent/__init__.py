@@ -32,7 +32,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> _Any:
-    """`fastxent.cuda`, which nothing else imports."""
+    """`fastxent.cuda`, imported once it is asked for."""
     if name == "cuda":
         return _import_module(".cuda", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
