@@ -1,8 +1,8 @@
 """How kernels are compiled: the one place with Numba's options.
 
 `fastmath` stays off: NaN, infinities and the order of every sum are part of the contract. Helpers are
-`inline`d into the batch loop that calls them; batch loops are `Kernel`s, compiled on first use and
-cached on disk.
+`formula`s or `inline`, and become part of the batch loop that calls them; batch loops are `Kernel`s,
+compiled on first use and cached on disk.
 """
 
 import inspect
