@@ -10,7 +10,7 @@ NO_CLASS = -1
 
 
 class Survey(NamedTuple):
-    divisor: float  # of the mean: the sum of the weights of the rows kept
+    divisor: float  # as given, or that of the mean: the sum of the weights of the rows kept
     scale: float  # 1 over the divisor, 0 if that is 0
     first_bad: int  # target that is neither ignored nor a class; −1 if there is none
 
