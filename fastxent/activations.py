@@ -42,6 +42,8 @@ def softmax(logits: ArrayLike, *, axis: int = -1, out: NDArray[Any] | None = Non
     ------
     TypeError, ValueError
         An argument has the wrong dtype; the wrong shape or a value out of range.
+    NotImplementedError
+        Rows on a GPU lie on more than two axes, even with those merged whose strides allow it.
 
     Examples
     --------

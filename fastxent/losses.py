@@ -187,7 +187,7 @@ def cross_entropy_with_grad(
 
     Raises
     ------
-    IndexError, TypeError, ValueError
+    IndexError, TypeError, ValueError, NotImplementedError
         As `cross_entropy`, before anything is written.
 
     Examples
