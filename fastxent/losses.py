@@ -173,8 +173,9 @@ def cross_entropy_with_grad(
         that either is the logits, which the gradient then overwrites, or does not overlap them. Without
         it the logits are only read, and the gradient is a new array.
     hess_out
-        Where to store the diagonal of the Hessian, which boosting takes: p_j·(1 − p_j), scaled as the
-        gradient is. An array as `grad_out`, apart from all others. Not with focal_gamma or softcap.
+        Where to store the diagonal of the Hessian, which boosting takes: without options p_j·(1 − p_j), else
+        s·p_j·[(C + Σ_k m_k + 2·z_loss·lse)·(1 − p_j) + 2·z_loss·p_j]·logit_scale², divided as the loss is.
+        An array as `grad_out`, apart from all others. Not with focal_gamma or softcap.
     targets_grad_out
         Where to store the gradient with respect to soft targets, s·w_j·(1−e)·(lse − u_j), divided as the
         loss is: an array of their shape and dtype that is the targets or does not overlap them. NaN in rows
