@@ -3,6 +3,8 @@
 Functions that take an array have no branch in them, and those with branches take addresses: Numba then
 sees that it need not count references to the array, which would take longer than a short row. None
 stands for an array that is not there.
+
+Also where a row's results go, past the caches or through them, and its working memory.
 """
 
 from typing import Any, NamedTuple
