@@ -234,7 +234,7 @@ def _solve(
     if plain is not None:
         grad = np.empty_like(logits) if with_grad and grad_out is None else grad_out
         loss, bad = _dispatch.plain_cross_entropy(logits, plain, ignore_index, grad)
-        if bad < 0:
+        if bad < 0:  # else it is found again below, and raised
             return loss, grad
 
     if _validation.is_on_device(logits):
