@@ -78,7 +78,7 @@ def plain_cross_entropy(
         kernel = cpu.cross_entropy_split if _is_split(n_threads, logits) else cpu.cross_entropy_rows
     variant = (n_threads > 1, logits.dtype.num, grad is None)  # shorter than any of `cross_entropy`
     arguments = n_threads, logits, targets, ignore_index, 0.0, cpu.PLAIN, None, None, grad
-    entry = kernel.entries.get(variant)
+    entry = kernel.entries.get(variant)  # as the kernel does itself, but with one call less
     return kernel(variant, *arguments) if entry is None else entry(*arguments)
 
 
