@@ -30,7 +30,7 @@ from .shift import Shift, shift_for, shifted_exp
 from .strided import address
 
 FEW_CLASSES_OF_ACTIVATIONS = 63
-"""Up to here this is the quicker way; for cross-entropy, where classes may be far apart, it is longer."""
+"""Up to here this is the quicker way; for cross-entropy it is up to FEW_CLASSES."""
 
 
 @inline
