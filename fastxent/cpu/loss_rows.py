@@ -83,18 +83,19 @@ def loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, r
     y_of, s_of, z = address(targets), address(options.sample_weight), address(logits)
     to = RowOutputs(address(loss), address(lse), address(options.entropy), address(options.rank))
     stop = rows[1] + at_once if rows[0] < rows[1] else rows[0]  # with one more time, to finish the last
-    copies, copies_before, tops, n_ahead = 0, 0, (math.nan, math.nan), _rows_to_look_ahead(n_classes, z)
+    first_copy, first_copy_before = 0, 0  # among packed rows, of which two halves take turns
+    tops, n_ahead = (math.nan, math.nan), _rows_to_look_ahead(n_classes, z)
     for start in range(rows[0], stop, at_once):
         slots = addresses(scratch_slots)
-        copies, copies_before = at_once - copies, copies
+        first_copy, first_copy_before = at_once - first_copy, first_copy
         for i in range(start, start + at_once):
             slot = i - start
             memory = memory_of_row(addresses(scratch), slot, n_classes, z)
             here, earlier = nearest_of(i, rows), nearest_of(i - at_once, rows)
-            places_before = places_at(arrays, earlier, packed, copies_before + slot)
+            places_before = places_at(arrays, earlier, packed, first_copy_before + slot)
             y_before = target_of(y_of, earlier)
             before = unfinished_in(slots, slot, places_before, y_before, y_of, memory, scale, asked)
-            places = places_at(arrays, here, packed, copies + slot)
+            places = places_at(arrays, here, packed, first_copy + slot)
             y, s = target_of(y_of, here), sample_weight_of(s_of, here)
             is_row = i < rows[1]
             is_kept = is_row & (y != ignore_index) & (s != 0.0)
