@@ -116,6 +116,7 @@ def loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, r
                 memory,
                 asked,
             )
+            # Of the next row, and of the last one looked ahead to.
             tops = where(n_ahead == 1, top_ahead, tops[1]), top_ahead
         solve(slots, start, rows[1], y_of, n_classes, to, asked)
     restore_subnormals(control)
