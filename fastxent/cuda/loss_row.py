@@ -58,10 +58,8 @@ def finish_vector(row, j, u, scratch, top, outcome, arrays, state, encode, encod
     0 for a row that is not kept, and for all rows of a mean over classes that weigh 0, even if they hold NaN.
     """
     results = scratch.results
-    has_slope, factor = (
-        row.n_classes > 0 and state[SCALE] != 0.0,
-        cast(state[SCALE], c.zero) * row.sample_weight,
-    )
+    has_slope = row.n_classes > 0 and state[SCALE] != 0.0
+    factor = cast(state[SCALE], c.zero) * row.sample_weight
     for k in range(len(u)):
         m = mass_of(row, j + k, arrays.weight, on, c) if on.label_smoothing else c.zero
         is_target = j + k == row.target
