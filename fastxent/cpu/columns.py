@@ -29,7 +29,7 @@ class Columns(NamedTuple):
     offsets: Any  # bytes from the array to the row of each lane
     stride: int  # bytes from class to class
     row_stride: int  # and from row to row, where all lie on one axis
-    side_by_side: bool  # whether the rows of the lanes are neighbours in memory
+    are_neighbours: bool  # whether the rows of the lanes are, in memory
     in_rows: bool  # whether the classes of each are, with a row for every lane and as far apart
     near: Any  # a tile for those in rows, which four at a time take less than class by class; may be None
 
@@ -62,7 +62,7 @@ def _expect(column, z):
 
 @inline
 def _read_there(columns, j, mask, z):
-    if columns.side_by_side:
+    if columns.are_neighbours:
         p = advance(columns.first, j * columns.stride)
         column = load_masked(p, 0, mask, 0.0, z)
         _expect(p, z)
@@ -85,7 +85,7 @@ def read(columns, j, mask, z):
 
 @inline
 def _write_there(columns, j, column, mask):
-    if columns.side_by_side:
+    if columns.are_neighbours:
         p = advance(columns.first, j * columns.stride)
         store_masked(p, 0, column, mask)
         _expect(p, column)
