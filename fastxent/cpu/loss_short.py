@@ -43,7 +43,7 @@ from .row_set import (
     solve_set,
 )
 from .shape import n_classes_of, n_rows_of, nearest_of, rows_of_chunk
-from .short_row import Finished, Summed, Taken, walk
+from .short_row import ToFinish, ToSum, ToTake, walk
 from .strided import THROUGH_CACHES, address, addresses, row_at, set_to_zero
 from .tally import reference_for
 from .targets import sample_weight_of, survey, target_of
@@ -68,7 +68,7 @@ def _set_to_zero(arrays, i):
 @formula
 def _taken(rows, slot, logits, n_classes, y, s, is_kept):
     copy = exps_in(rows, slot, n_classes)
-    return Taken(logits, copy, where(is_kept, n_classes, 0), y, where(is_kept, s, 0.0))
+    return ToTake(logits, copy, where(is_kept, n_classes, 0), y, where(is_kept, s, 0.0))
 
 
 @formula
@@ -79,7 +79,7 @@ def _summed(rows, slot, places, n_classes, y, targets, near, options):
     row = Row(z, n_classes, target, get(numbers.z_y, slot), math.nan, places.soft_targets, weight, None)
     exps, kept = exps_in(rows, slot, n_classes), kept_in(rows, slot, n_classes)
     memory, reference = Memory(None, Copies(near, None), exps, kept), get(numbers.top, slot)
-    return Summed(row, shift_in(numbers, slot), reference_for(reference, exps), memory, y)
+    return ToSum(row, shift_in(numbers, slot), reference_for(reference, exps), memory, y)
 
 
 @formula
@@ -90,7 +90,7 @@ def _finished(rows, slot, places, n_classes, y, options):
     row = Row(to.grad, n_classes, None, math.nan, math.nan, places.soft_targets, options.weight, None)
     exps, kept = exps_in(rows, slot, n_classes), kept_in(rows, slot, n_classes)
     n_classes = where(get(numbers.sample_weight, slot) != 0.0, n_classes, 0)
-    return Finished(row, exps, kept, to, get(numbers.top, slot), factors_in(numbers, slot), n_classes, y)
+    return ToFinish(row, exps, kept, to, get(numbers.top, slot), factors_in(numbers, slot), n_classes, y)
 
 
 @inline

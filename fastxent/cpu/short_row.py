@@ -21,7 +21,7 @@ from .tally import empty_tally, tail_like, tallied
 from .vectors import full_vectors_end, largest_parts, load_logits
 
 
-class Taken(NamedTuple):
+class ToTake(NamedTuple):
     logits: Any
     copy: Any
     n_classes: int  # 0 if no row is there
@@ -29,7 +29,7 @@ class Taken(NamedTuple):
     sample_weight: float
 
 
-class Summed(NamedTuple):
+class ToSum(NamedTuple):
     row: Row  # of no target if its logit in the copy is −inf
     shift: Shift
     reference: float
@@ -37,7 +37,7 @@ class Summed(NamedTuple):
     target: int
 
 
-class Finished(NamedTuple):
+class ToFinish(NamedTuple):
     row: Row
     exps: Any
     kept: Any
