@@ -6,7 +6,7 @@ from ..simd import empty_float64, first_lanes, lanes_of
 from .activation_rows import NEAR, minus
 from .columns import columns_at, read, write
 from .compile import inline, kernel, or_none
-from .derivatives import parts
+from .derivatives import high_and_low
 from .loss_lanes import loss_chunk
 from .options import PLAIN
 from .row_lanes import lanes_in_tile, row_lanes, rows_of_tiles, tiles_of_chunk
@@ -24,9 +24,9 @@ def softmax_columns(n_chunks, logits, out):
 
 @or_none
 def _put_log_softmax_of_tile(out, logits, n_classes, inside, lse, z):
-    lse_parts = parts(lse, z)
+    lse_high_low = high_and_low(lse, z)
     for j in range(n_classes):
-        write(out, j, minus(read(logits, j, inside, z), lse_parts), inside)
+        write(out, j, minus(read(logits, j, inside, z), lse_high_low), inside)
 
 
 @or_none

@@ -19,7 +19,7 @@ from ..simd import (
 from .activation_rows import minus
 from .columns import columns_at, read_all, write_all
 from .compile import inline, kernel, or_none
-from .derivatives import parts
+from .derivatives import high_and_low
 from .exact_sum import add, empty_sum, value_of
 from .likelihood import likelihood
 from .loss_lanes import loss_chunk
@@ -64,9 +64,9 @@ def _sum_of_others(tile, n_classes, top, shift):
 
 @or_none
 def _put_log_softmax(out, n_classes, inside, tile, lse):
-    lse_parts = parts(lse, tile)
+    lse_high_low = high_and_low(lse, tile)
     for j in range(n_classes):
-        store(tile, j * lanes_of(tile), minus(load(tile, j * lanes_of(tile)), lse_parts))
+        store(tile, j * lanes_of(tile), minus(load(tile, j * lanes_of(tile)), lse_high_low))
     write_all(out, n_classes, inside, tile)
 
 

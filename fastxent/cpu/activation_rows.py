@@ -20,7 +20,7 @@ from ..simd import (
     widen,
 )
 from .compile import formula, inline, kernel, or_none
-from .derivatives import parts
+from .derivatives import high_and_low
 from .finish import Derivatives, Unfinished, finish
 from .likelihood import likelihood
 from .loss_rows import loss_chunk
@@ -100,23 +100,23 @@ def softmax_rows(n_chunks, logits, out):
 
 @formula
 def minus(x, number):
-    """x less a float64 in two parts of x's dtype."""
+    """x less a float64, high and low in x's dtype."""
     return (x - number.high) - number.low
 
 
 @inline
 def subtract_from_classes(z, start, stop, number, out, streams):
     """out = z − number, for a float64 number."""
-    like, number_parts = wide(z), parts(number, z)
+    like, number_high_low = wide(z), high_and_low(number, z)
     first = start + min(streams.lead, stop - start)
     full = full_vectors_end(like, first, stop)
     for edge in range(2):
         j, n = (start, first - start) if edge == 0 else (full, stop - full)
         if n > 0:
             inside = first_lanes(n, like)
-            store_masked(out, j, minus(load_masked(z, j, inside, 0.0, like), number_parts), inside)
+            store_masked(out, j, minus(load_masked(z, j, inside, 0.0, like), number_high_low), inside)
     for j in range(first, full, lanes_of(like)):
-        store_full(out, j, minus(load(z, j, like), number_parts), streams.grad)
+        store_full(out, j, minus(load(z, j, like), number_high_low), streams.grad)
 
 
 @formula

@@ -29,7 +29,7 @@ from ..simd import (
     widen,
 )
 from .compile import formula, inline, kernel
-from .derivatives import parts, scaled
+from .derivatives import high_and_low, scaled
 from .options import zero_times_infinity_is_zero
 from .shape import AHEAD
 from .sigmoid_blocks import BLOCK
@@ -87,7 +87,7 @@ def _elements(z, targets, weight, pos_weight, label_smoothing, factor, loss, gra
 @inline
 def _sum_of_losses(z, targets, weight, pos_weight, label_smoothing, scale, loss, grad, start, stop):
     full = full_vectors_end(z, start, stop)
-    factor = parts(scale, z)
+    factor = high_and_low(scale, z)
     total = widen(broadcast(0.0, z))
     for j in range(start, full, lanes_of(z)):
         prefetch(z, j + AHEAD * lanes_of(z), z)

@@ -10,7 +10,7 @@ from .compile import formula
 from .options import chain_rule, with_slope, zero_times_infinity_is_zero
 
 
-class Parts(NamedTuple):
+class HighLow(NamedTuple):
     """A float64 as the sum of two numbers of a dtype."""
 
     high: Any
@@ -18,22 +18,22 @@ class Parts(NamedTuple):
 
 
 @formula
-def parts(number, z):
+def high_and_low(number, z):
     high = narrow(number, z)
-    return Parts(high, narrow(number - widen(high), z))
+    return HighLow(high, narrow(number - widen(high), z))
 
 
 @formula
 def scaled(e, factor):
-    """e times a factor in two parts: one rounding, not two."""
+    """e times a factor that is high and low: one rounding, not two."""
     return fma(e, factor.high, e * factor.low)
 
 
 class Factors(NamedTuple):
     """What turns the exponentials of a row, or of a block of it, into derivatives."""
 
-    grad: Parts
-    prob: Parts
+    grad: HighLow
+    prob: HighLow
     row: Any  # sample weight over divisor
     log_top: Any
 
@@ -42,8 +42,8 @@ class Factors(NamedTuple):
 def factors_for(slopes, row_factor, ratio, z):
     """In the dtype of z; `ratio` brings the exponentials to the shift of the row."""
     return Factors(
-        parts(slopes.scale * slopes.slope * row_factor * ratio, z),
-        parts(slopes.scale * ratio, z),
+        high_and_low(slopes.scale * slopes.slope * row_factor * ratio, z),
+        high_and_low(slopes.scale * ratio, z),
         narrow(row_factor, z),
         narrow(slopes.log_top, z),
     )

@@ -18,7 +18,7 @@ from ..simd import (
     widen,
 )
 from .compile import formula, inline, or_none
-from .derivatives import Factors, Parts, factors_for, target_derivatives
+from .derivatives import Factors, HighLow, factors_for, target_derivatives
 from .exact_sum import value_of
 from .options import transformed
 from .outcome import RowSums, outcome_of, slopes_of
@@ -214,8 +214,8 @@ def _store_factors(rows, slopes, row_factor):
 @formula
 def factors_in(numbers, slot):
     return Factors(
-        Parts(get(numbers.grad_high, slot), get(numbers.grad_low, slot)),
-        Parts(get(numbers.prob_high, slot), get(numbers.prob_low, slot)),
+        HighLow(get(numbers.grad_high, slot), get(numbers.grad_low, slot)),
+        HighLow(get(numbers.prob_high, slot), get(numbers.prob_low, slot)),
         get(numbers.row_factor, slot),
         get(numbers.log_top, slot),
     )

@@ -25,7 +25,7 @@ from ..simd import (
 from .activation_rows import minus
 from .columns import columns_at, read_all, write_all
 from .compile import formula, inline, kernel
-from .derivatives import parts
+from .derivatives import high_and_low
 from .loss_short import SHORT_ROW
 from .row_lanes import lanes_in_tile, rows_of_tiles, tiles_of_chunk
 from .shape import AHEAD, n_classes_of, n_rows_of, rows_of_chunk
@@ -51,16 +51,16 @@ def _dot_of_row(p, grad, n_classes):
 
 @inline
 def _put_row(p, grad, n_classes, dot, out, lead, past_caches):
-    like, dot_parts = wide(p), parts(dot, p)
+    like, dot_high_low = wide(p), high_and_low(dot, p)
     full = full_vectors_end(like, lead, n_classes)
     for edge in range(2):
         j, n = (0, lead) if edge == 0 else (full, n_classes - full)
         if n > 0:
             inside = first_lanes(n, like)
-            centred = minus(load_masked(grad, j, inside, 0.0, like), dot_parts)
+            centred = minus(load_masked(grad, j, inside, 0.0, like), dot_high_low)
             store_masked(out, j, load_masked(p, j, inside, 0.0, like) * centred, inside)
     for j in range(lead, full, lanes_of(like)):
-        store_full(out, j, load(p, j, like) * minus(load(grad, j, like), dot_parts), past_caches)
+        store_full(out, j, load(p, j, like) * minus(load(grad, j, like), dot_high_low), past_caches)
 
 
 @formula
@@ -109,7 +109,7 @@ def _tile(probs, grad, out, n_classes, inside, p, g, slots):
     lanes = lanes_of(p)
     read_all(probs, n_classes, inside, p)
     read_all(grad, n_classes, inside, g)
-    dot = parts(_dot(p, g, n_classes, slots), p)
+    dot = high_and_low(_dot(p, g, n_classes, slots), p)
     for j in range(0, n_classes * lanes, lanes):
         store(p, j, load(p, j) * minus(load(g, j), dot))
     write_all(out, n_classes, inside, p)
