@@ -9,25 +9,25 @@ from .shift import shift_minus, shifted_exp
 
 
 class Likelihood(NamedTuple):
-    loss: float  # lse − z_y
+    loss: float  # lse − u_y
     lse: float
     scale: float  # turns a shifted exponential into a probability
 
 
 @formula
-def likelihood(others, z_y, shift):
+def likelihood(others, u_y, shift):
     """Loss and log-sum-exp in float64, from the sum of the shifted exponentials of the other classes.
 
     Where the target holds most of the probability the loss is −log1p(−q), with q that of the others,
-    and keeps every digit that lse − z_y would cancel away.
+    and keeps every digit that lse − u_y would cancel away.
     """
-    total = others + shifted_exp(z_y, shift)
+    total = others + shifted_exp(u_y, shift)
     scale = probability_scale(total)
     q = others * scale
     certain = q < 0.5
     log_sum = log1p(where(certain, -q, total - 1.0))
-    loss = where(certain, -log_sum, log_sum + shift_minus(shift, z_y))
-    lse = where(certain, z_y - log_sum, log_sum + shift_minus(shift, 0.0))
+    loss = where(certain, -log_sum, log_sum + shift_minus(shift, u_y))
+    lse = where(certain, u_y - log_sum, log_sum + shift_minus(shift, 0.0))
     return Likelihood(loss, lse, scale)
 
 
