@@ -34,7 +34,7 @@ class Factors(NamedTuple):
 
     grad: HighLow
     prob: HighLow
-    row: Any  # sample weight over divisor
+    row_factor: Any  # sample weight over divisor
     log_top: Any
 
 
@@ -60,7 +60,7 @@ def gradient(e, u, m, factors, label_smoothing, logit_scale, softcap):
     """slope·p_j − m_j, for the logits as they were given."""
     g = scaled(e, factors.grad)
     if label_smoothing is not None:
-        g = with_slope(fma(-factors.row, m, g), u, softcap)
+        g = with_slope(fma(-factors.row_factor, m, g), u, softcap)
     if logit_scale is not None:
         g = g * logit_scale
     return g
@@ -82,7 +82,7 @@ def second_derivative(e, factors, z_loss, logit_scale):
     """p·((1 − p)·slope + 2·z_loss·p), where 1 − p has the digits that a rounded p has lost."""
     complement = fma(-factors.prob.low, e, fma(-factors.prob.high, e, 1.0))
     h = scaled(e, factors.grad) * complement
-    return _curvature(h, scaled(e, factors.prob), factors.row, z_loss, logit_scale)
+    return _curvature(h, scaled(e, factors.prob), factors.row_factor, z_loss, logit_scale)
 
 
 @formula
@@ -102,4 +102,4 @@ def target_derivatives(slopes, w_y, u_y, n_classes, row_factor, options):
 def targets_gradient(gap, w, factors, label_smoothing):
     """w·(1 − label_smoothing)·(lse − u), from the gap of u to the largest logit."""
     share = w * (1.0 - label_smoothing)
-    return zero_times_infinity_is_zero(share, gap + factors.log_top) * factors.row
+    return zero_times_infinity_is_zero(share, gap + factors.log_top) * factors.row_factor

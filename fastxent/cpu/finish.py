@@ -54,7 +54,7 @@ class Unfinished(NamedTuple):
     shift: Shift
     top: float
     slopes: Slopes
-    factor: float  # sample weight over divisor
+    row_factor: float  # sample weight over divisor
 
 
 @formula
@@ -102,7 +102,7 @@ def _inner_of(unfinished, start, stop):
     lead = min(unfinished.to.streams.lead, stop - start)
     shifts, at = unfinished.shifts, place_of_shift(start, unfinished.exps)
     block_ratio = ratio_of_scalars(Shift(get(shifts, at), get(shifts, at + 1)), unfinished.shift)
-    factors = factors_for(unfinished.slopes, unfinished.factor, block_ratio, unfinished.exps)
+    factors = factors_for(unfinished.slopes, unfinished.row_factor, block_ratio, unfinished.exps)
     return Inner(factors, lead, full_vectors_end(wide(unfinished.exps), start + lead, stop))
 
 
@@ -141,8 +141,8 @@ def _finish_target_of(unfinished, options):
 
 @formula
 def _store_target(unfinished, options):
-    row, to, w_y, factor = unfinished.row, unfinished.to, unfinished.w_y, unfinished.factor
-    g, h = target_derivatives(unfinished.slopes, w_y, row.u_y, row.n_classes, factor, options)
+    row, to, w_y, row_factor = unfinished.row, unfinished.to, unfinished.w_y, unfinished.row_factor
+    g, h = target_derivatives(unfinished.slopes, w_y, row.u_y, row.n_classes, row_factor, options)
     put(to.grad, row.target, g)
     put_or_none(to.hess, row.target, h)
 

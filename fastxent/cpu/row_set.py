@@ -207,7 +207,7 @@ def _store_factors(rows, slopes, row_factor):
     store(to.grad_low, 0, widen(factors.grad.low))
     store(to.prob_high, 0, widen(factors.prob.high))
     store(to.prob_low, 0, widen(factors.prob.low))
-    store(to.row_factor, 0, widen(factors.row))
+    store(to.row_factor, 0, widen(factors.row_factor))
     store(to.log_top, 0, widen(factors.log_top))
 
 
