@@ -66,13 +66,13 @@ def _set_to_zero(arrays, i):
 
 
 @formula
-def _taken(rows, slot, logits, n_classes, y, s, is_kept):
+def _row_to_take(rows, slot, logits, n_classes, y, s, is_kept):
     copy = exps_in(rows, slot, n_classes)
     return ToTake(logits, copy, where(is_kept, n_classes, 0), y, where(is_kept, s, 0.0))
 
 
 @formula
-def _summed(rows, slot, places, n_classes, y, targets, near, options):
+def _row_to_sum(rows, slot, places, n_classes, y, targets, near, options):
     numbers, z, weight = rows.numbers, places.logits, options.weight
     left_out = is_target_left_out(targets, options.label_smoothing, options.entropy)
     target = None if targets is None or left_out is not None else y
@@ -83,7 +83,7 @@ def _summed(rows, slot, places, n_classes, y, targets, near, options):
 
 
 @formula
-def _finished(rows, slot, places, n_classes, y, options):
+def _row_to_finish(rows, slot, places, n_classes, y, options):
     if places.grad is None:
         return None
     numbers, to = rows.numbers, Derivatives(THROUGH_CACHES, places.grad, places.hess, places.targets_grad)
@@ -94,15 +94,15 @@ def _finished(rows, slot, places, n_classes, y, options):
 
 
 @inline
-def _step(n_classes, here, there, slot, taken, summed, finished, targets, options):
+def _step(n_classes, here, there, slot, to_take, to_sum, to_finish, targets, options):
     """Sums a row of the set `here`; in `there` finishes one, and takes one in its place."""
     if get(here.numbers.sample_weight, slot) != 0.0:
-        sums, top = walk(n_classes, taken, summed, finished, options)
-        put_sums(here.numbers, slot, sums, summed.target, targets, options)
+        sums, top = walk(n_classes, to_take, to_sum, to_finish, options)
+        put_sums(here.numbers, slot, sums, to_sum.target, targets, options)
     else:
-        _, top = walk(n_classes, taken, None, finished, options)
-    finish_target(finished, there.numbers, slot, targets)
-    put_taken(there.numbers, slot, taken, top, targets, options)
+        _, top = walk(n_classes, to_take, None, to_finish, options)
+    finish_target(to_finish, there.numbers, slot, targets)
+    put_taken(there.numbers, slot, to_take, top, targets, options)
 
 
 @inline
@@ -128,12 +128,12 @@ def loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, r
             y, s = target_of(y_of, after), sample_weight_of(s_of, after)
             is_row = start + slot + at_once < rows[1]
             is_kept = is_row & (y != ignore_index) & (s != 0.0)
-            taken = _taken(there, slot, row_pointer(logits, after), n_classes, y, s, is_kept)
+            to_take = _row_to_take(there, slot, row_pointer(logits, after), n_classes, y, s, is_kept)
             y = target_of(y_of, i)
-            summed = _summed(here, slot, _row_of(arrays, i), n_classes, y, y_of, memory.near, asked)
+            to_sum = _row_to_sum(here, slot, _row_of(arrays, i), n_classes, y, y_of, memory.near, asked)
             y = target_of(y_of, before)
-            finished = _finished(there, slot, _row_of(arrays, before), n_classes, y, asked)
-            _step(n_classes, here, there, slot, taken, summed, finished, y_of, asked)
+            to_finish = _row_to_finish(there, slot, _row_of(arrays, before), n_classes, y, asked)
+            _step(n_classes, here, there, slot, to_take, to_sum, to_finish, y_of, asked)
             if is_row and not is_kept:
                 _set_to_zero(arrays, after)
         find_shifts(there, asked)

@@ -119,11 +119,11 @@ def kept_in(rows, slot, n_classes):
 
 
 @inline
-def put_taken(numbers, slot, taken, top, targets, options):
-    put(numbers.sample_weight, slot, taken.sample_weight)
-    if taken.n_classes > 0:
+def put_taken(numbers, slot, to_take, top, targets, options):
+    put(numbers.sample_weight, slot, to_take.sample_weight)
+    if to_take.n_classes > 0:
         put(numbers.top, slot, top)
-        _take_target(numbers, slot, taken, targets, options)
+        _take_target(numbers, slot, to_take, targets, options)
 
 
 @formula
@@ -136,11 +136,11 @@ def is_target_left_out(targets, label_smoothing, entropy):
 
 
 @formula
-def _take_target(numbers, slot, taken, targets, options):
+def _take_target(numbers, slot, to_take, targets, options):
     if targets is not None:
-        put(numbers.z_y, slot, get(taken.logits, taken.target))
+        put(numbers.z_y, slot, get(to_take.logits, to_take.target))
         if is_target_left_out(targets, options.label_smoothing, options.entropy) is not None:
-            put(taken.copy, taken.target, -math.inf)
+            put(to_take.copy, to_take.target, -math.inf)
 
 
 @formula
@@ -227,10 +227,10 @@ def shift_in(numbers, slot):
 
 
 @or_none
-def finish_target(finished, numbers, slot, targets):
+def finish_target(to_finish, numbers, slot, targets):
     """After all other classes; of an integer target."""
-    if finished.n_classes > 0:
-        _put_derivatives(finished.to, numbers, slot, finished.target, targets)
+    if to_finish.n_classes > 0:
+        _put_derivatives(to_finish.to, numbers, slot, to_finish.target, targets)
 
 
 @formula

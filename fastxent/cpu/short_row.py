@@ -49,18 +49,18 @@ class ToFinish(NamedTuple):
 
 
 @inline
-def _take(taken, j, inside, like, top, options):
-    if j < taken.n_classes:
-        given = load_logits(taken.logits, j, inside, like)
-        store(taken.copy, j, transformed(given, options.logit_scale, options.softcap))
+def _take(to_take, j, inside, like, top, options):
+    if j < to_take.n_classes:
+        given = load_logits(to_take.logits, j, inside, like)
+        store(to_take.copy, j, transformed(given, options.logit_scale, options.softcap))
         top = maximum(given, top)
     return top
 
 
 @or_none
-def _finish(finished, j, inside, like, options):
-    if j < finished.n_classes:
-        finish_vector(finished, finished.factors, j, inside, like, options)
+def _finish(to_finish, j, inside, like, options):
+    if j < to_finish.n_classes:
+        finish_vector(to_finish, to_finish.factors, j, inside, like, options)
 
 
 @formula
@@ -71,19 +71,19 @@ def copy_length(n_classes, z):
 
 
 @formula
-def _near(summed, n_classes):
-    if summed is None:
+def _near(to_sum, n_classes):
+    if to_sum is None:
         return None
-    copy, stop = Stretch(summed.memory.exps, 0, True), copy_length(n_classes, summed.memory.exps)
-    return near_logits(summed.memory.copies.near, copy, 0, stop, summed.shift)
+    copy, stop = Stretch(to_sum.memory.exps, 0, True), copy_length(n_classes, to_sum.memory.exps)
+    return near_logits(to_sum.memory.copies.near, copy, 0, stop, to_sum.shift)
 
 
 @formula
-def _with_vector(sums, summed, near, j, inside, like, options):
+def _with_vector(sums, to_sum, near, j, inside, like, options):
     """The sums, and those of a vector of the row."""
-    if summed is None:
+    if to_sum is None:
         return sums
-    row, shift, reference, memory, _ = summed
+    row, shift, reference, memory, _ = to_sum
     copy = Stretch(memory.exps, 0, True)
     e, terms = exponentials(row, copy, near, j, inside, like, shift, reference, memory.exps, memory, options)
     tally = tallied(sums.tally, terms, options.label_smoothing, options.entropy, options.rank)
@@ -91,27 +91,27 @@ def _with_vector(sums, summed, near, j, inside, like, options):
 
 
 @formula
-def _ask_ahead(summed, j, like):
-    if summed is not None:
-        ask_ahead(summed.row, j, like)
+def _ask_ahead(to_sum, j, like):
+    if to_sum is not None:
+        ask_ahead(to_sum.row, j, like)
 
 
 @inline
-def walk(n_classes, taken, summed, finished, options):
-    """The sums over the row `summed`, if it is not None, and the largest logit of the one that is taken."""
-    z, like = taken.copy, wide(taken.copy)
-    full, near = full_vectors_end(like, 0, n_classes), _near(summed, n_classes)
+def walk(n_classes, to_take, to_sum, to_finish, options):
+    """The sums over the row `to_sum`, if it is not None, and the largest logit of `to_take`."""
+    z, like = to_take.copy, wide(to_take.copy)
+    full, near = full_vectors_end(like, 0, n_classes), _near(to_sum, n_classes)
     top, sums = broadcast(-math.inf, like), BlockSums(empty_sum(z), empty_tally(z))
     for j in range(0, full, lanes_of(like)):
-        _ask_ahead(summed, j, like)
-        _finish(finished, j, None, like, options)
-        top = _take(taken, j, None, like, top, options)
-        sums = _with_vector(sums, summed, near, j, None, like, options)
+        _ask_ahead(to_sum, j, like)
+        _finish(to_finish, j, None, like, options)
+        top = _take(to_take, j, None, like, top, options)
+        sums = _with_vector(sums, to_sum, near, j, None, like, options)
     tail = tail_like(like, z, options.label_smoothing, options.entropy)
     top = largest_parts(top, tail)
     for j in range(full, n_classes, lanes_of(tail)):
         inside = first_lanes(n_classes - j, tail)
-        _finish(finished, j, inside, tail, options)
-        top = _take(taken, j, inside, tail, top, options)
-        sums = _with_vector(sums, summed, near, j, inside, tail, options)
+        _finish(to_finish, j, inside, tail, options)
+        top = _take(to_take, j, inside, tail, top, options)
+        sums = _with_vector(sums, to_sum, near, j, inside, tail, options)
     return sums, float(reduce_max(top))
