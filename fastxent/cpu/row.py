@@ -112,7 +112,7 @@ def _plus_later_block(sums, block, row, start, options):
 
 
 @formula
-def _no_sums(row, block_max, options):
+def _empty_sums(row, block_max, options):
     top = transformed_scalar(block_max, row.logits, options.logit_scale, options.softcap)
     return Sums(0.0, shift_for(top, row.logits), top, Tally(0.0, 0.0, 0.0, 0.0))
 
@@ -121,7 +121,7 @@ def _no_sums(row, block_max, options):
 def sums_of_block(row, logits, start, block_max, exps, memory, before, options):
     """Those of the block at `start`, whose largest logit is known; and the next's largest, lane by lane."""
     z = row.logits
-    _, shift, top, nothing = _no_sums(row, block_max, options)
+    _, shift, top, nothing = _empty_sums(row, block_max, options)
     inner = finish_edges(before, start, options)
     put(memory.shifts, place_of_shift(start, z), shift.offset)
     put(memory.shifts, place_of_shift(start, z) + 1, shift.exponent)
@@ -142,7 +142,7 @@ def sum_exp(row, top, exps, memory, before, options):
     """
     z, n_classes = row.logits, row.n_classes
     logits, block_max = first_block(memory.copies, z, n_classes, top, options)
-    sums = _no_sums(row, block_max, options)
+    sums = _empty_sums(row, block_max, options)
     for start in range(0, n_classes, block_length(z)):
         block, ahead = sums_of_block(row, logits, start, block_max, exps, memory, before, options)
         sums, following = plus_block(sums, block, row, start, options), start + block_length(z)

@@ -56,7 +56,7 @@ def terms_of(z, z_y, u, e, m, reference, divergence):
 
 
 @formula
-def no_terms(z, divergence):
+def empty_terms(z, divergence):
     zero = broadcast(0.0, z)
     return Terms(zero, zero if divergence is None else widen(zero), zero, zero)
 

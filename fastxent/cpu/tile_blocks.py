@@ -36,7 +36,7 @@ from .sums import Sums, brought_to, of_larger, plus
 from .tally import (
     Tally,
     empty_tally,
-    no_terms,
+    empty_terms,
     reference_for,
     tallied,
     together,
@@ -206,7 +206,7 @@ def _sum_block(tile, memory, start, stop, z_y, shift, reference, targets, option
         for j in range(first, min(first + lanes, stop)):
             slot = (j - first) * lanes
             others, tally = _load_sums(memory, slot, z, ls, entropy, rank)
-            terms = odd_terms = no_terms(z, options.divergence)
+            terms = odd_terms = empty_terms(z, options.divergence)
             for k in range(j, min(first + WIDTH * lanes, stop), lanes):
                 e, terms_k = exponentials(
                     tile, k, tile.y == k, z_y, shift, reference, targets, tile.transformed, options
