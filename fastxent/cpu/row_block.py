@@ -53,7 +53,7 @@ class Stretch(NamedTuple):
 
 
 @formula
-def _load_logits(stretch, j, inside, like):
+def _load_stretch(stretch, j, inside, like):
     inside = None if stretch.is_padded is not None else inside
     return load_logits(stretch.start, j - stretch.origin, inside, like)
 
@@ -170,7 +170,7 @@ def near_logits(copy, logits, start, stop, shift):
     if shift.offset == 0.0:
         return logits
     for j in range(start, stop, lanes_of(copy)):
-        far = _load_logits(logits, j, first_lanes(stop - j, copy), copy)
+        far = _load_stretch(logits, j, first_lanes(stop - j, copy), copy)
         store(copy, j - start, less_offset(far, shift))
     return Stretch(copy, start, logits.is_padded)
 
@@ -187,8 +187,8 @@ def _zero_lane(lane, e, z):
 def exponentials(row, logits, near, j, inside, like, shift, reference, exps, memory, options):
     """Those of a vector of classes, 0 for the target, stored if asked; and what it adds to the tally."""
     z = load_logits(row.logits, j, inside, like)
-    u = _load_logits(logits, j, inside, like)
-    e = exp_or_zero(_load_logits(near, j, inside, like), shift.exponent)
+    u = _load_stretch(logits, j, inside, like)
+    e = exp_or_zero(_load_stretch(near, j, inside, like), shift.exponent)
     within = inside if logits.is_padded is None else None
     if exps is not None:
         store_inside(exps, j, to_keep(e, u, options.label_smoothing, options.softcap), within)
