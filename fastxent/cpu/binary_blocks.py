@@ -32,7 +32,7 @@ from .compile import formula, inline, kernel
 from .derivatives import high_and_low, scaled
 from .options import zero_times_infinity_is_zero
 from .shape import AHEAD
-from .sigmoid_blocks import BLOCK
+from .sigmoid_blocks import ELEMENTS_AT_ONCE
 from .strided import address
 from .total import sum_of
 from .vectors import full_vectors_end, load_inside, store_inside
@@ -111,8 +111,8 @@ def _block(logits, targets, weight, pos_weight, label_smoothing, scale, loss, gr
         scale,
         address(loss),
         address(grad),
-        block * BLOCK,
-        min(block * BLOCK + BLOCK, logits.size),
+        block * ELEMENTS_AT_ONCE,
+        min(block * ELEMENTS_AT_ONCE + ELEMENTS_AT_ONCE, logits.size),
     )
 
 
@@ -122,7 +122,7 @@ def binary_cross_entropy_blocks(logits, targets, weight, pos_weight, label_smoot
 
     The weights are `cyclic`; they, loss and grad may be None. The gradient may lie on the logits.
     """
-    n_blocks = (logits.size + BLOCK - 1) // BLOCK
+    n_blocks = (logits.size + ELEMENTS_AT_ONCE - 1) // ELEMENTS_AT_ONCE
     sums = empty_float64(n_blocks)
     for block in prange(n_blocks):
         _block(logits, targets, weight, pos_weight, label_smoothing, scale, loss, grad, sums, np.int64(block))
@@ -136,7 +136,11 @@ def _is_fraction(y):
 
 @inline
 def _count_others(targets, counts, block):
-    t, start, stop = pointer(targets, 0), block * BLOCK, min(block * BLOCK + BLOCK, targets.size)
+    t, start, stop = (
+        pointer(targets, 0),
+        block * ELEMENTS_AT_ONCE,
+        min(block * ELEMENTS_AT_ONCE + ELEMENTS_AT_ONCE, targets.size),
+    )
     full = full_vectors_end(t, start, stop)
     count = broadcast(0.0, t)
     for j in range(start, full, lanes_of(t)):
@@ -150,7 +154,7 @@ def _first_other(targets, counts):
     t = pointer(targets, 0)
     for block in range(counts.size):
         if counts[block] > 0.0:
-            i = block * BLOCK
+            i = block * ELEMENTS_AT_ONCE
             while _is_fraction(get(t, i)):
                 i += 1
             return i
@@ -160,7 +164,7 @@ def _first_other(targets, counts):
 @kernel()
 def first_bad_target_blocks(targets):
     """The index of the first target that is not a number from 0 to 1; −1 if there is none."""
-    n_blocks = (targets.size + BLOCK - 1) // BLOCK
+    n_blocks = (targets.size + ELEMENTS_AT_ONCE - 1) // ELEMENTS_AT_ONCE
     counts = empty_float64(n_blocks)
     for block in prange(n_blocks):
         _count_others(targets, counts, np.int64(block))

@@ -20,8 +20,8 @@ from .compile import formula, inline, kernel
 from .shape import AHEAD
 from .vectors import full_vectors_end
 
-BLOCK = 8192
-"""Elements that one thread takes at a time."""
+ELEMENTS_AT_ONCE = 8192
+"""That one thread takes."""
 
 
 @formula
@@ -45,6 +45,6 @@ def sigmoid_block(z, out, start, stop):
 @kernel("out")
 def sigmoid_blocks(logits, out):
     n = logits.size
-    for block in prange((n + BLOCK - 1) // BLOCK):
-        start = np.int64(block) * BLOCK
-        sigmoid_block(pointer(logits, 0), pointer(out, 0), start, min(start + BLOCK, n))
+    for block in prange((n + ELEMENTS_AT_ONCE - 1) // ELEMENTS_AT_ONCE):
+        start = np.int64(block) * ELEMENTS_AT_ONCE
+        sigmoid_block(pointer(logits, 0), pointer(out, 0), start, min(start + ELEMENTS_AT_ONCE, n))
