@@ -74,12 +74,12 @@ def cross_entropy(
         loss_out, loss = empty(shape, _validation.row_dtype(z.dtype), stream)
     grad = None if grad is None else _validation.classes_last(grad, axis)
     outputs = Outputs(loss, lse, given.rank_out, given.entropy_out, grad, options.hess)
-    sums = reduction != "none"
-    mean, bad = _run(stream, rows, y, np.int64(ignored), divisor, options, outputs, sums)
+    is_reduced = reduction != "none"
+    mean, bad = _run(stream, rows, y, np.int64(ignored), divisor, options, outputs, is_reduced)
     if bad >= 0:
         host = copied_to_host(y, stream) if y_owner is None else targets
         _validation.raise_bad_target(host, bad, rows.shape[-1], ignored)
-    return (mean if sums else loss_out), grad_out
+    return (mean if is_reduced else loss_out), grad_out
 
 
 def _viewed(given: _options.Given, stream: Any) -> _options.Given:
@@ -115,9 +115,9 @@ def _run(
     divisor: float,
     options: cpu.Options,
     outputs: Outputs,
-    sums: bool,
+    is_reduced: bool,
 ) -> tuple[float, int]:
-    """The loss, 0.0 if not asked to sum, and the first bad target, −1 if there is none."""
+    """The loss, 0.0 if it is not reduced, and the first bad target, −1 if there is none."""
     storage, n_classes, n_rows = rows.dtype.name, rows.shape[-1], math.prod(rows.shape[:-1])
     one_a_row = (y, *outputs[:4])
     views = [rows, outputs.grad, outputs.hess, *(a if a is None else a[..., None] for a in one_a_row)]
@@ -147,10 +147,10 @@ def _run(
     arrays = Arrays._make([logits, targets, *weights, *one_each, *of_classes])
     kernel, n_blocks, n_threads = _kernel_for(rows, n_rows, options, outputs)
     launch(kernel, n_blocks, n_threads, stream, arrays, numbers_of(storage, options), ignored, state)
-    if sums:
+    if is_reduced:
         launch(mean_of, 1, threads_for(n_rows), stream, loss, state)
     numbers = package.to_host(state, stream)
-    return float(numbers[LOSS]) if sums else 0.0, int(numbers[FIRST_BAD])
+    return float(numbers[LOSS]) if is_reduced else 0.0, int(numbers[FIRST_BAD])
 
 
 def _kernel_for(
