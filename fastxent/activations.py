@@ -143,6 +143,8 @@ def softmax_grad(
     ------
     TypeError, ValueError
         An argument has the wrong dtype; the wrong shape or a value out of range.
+    NotImplementedError
+        An argument is on a GPU, where this is not there yet.
 
     Examples
     --------
@@ -183,6 +185,8 @@ def sigmoid(logits: ArrayLike, *, axis: int = -1, out: NDArray[Any] | None = Non
     ------
     TypeError, ValueError
         An argument has the wrong dtype; the wrong shape or a value out of range.
+    NotImplementedError
+        An argument is on a GPU, where this is not there yet.
 
     Examples
     --------

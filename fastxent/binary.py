@@ -66,6 +66,8 @@ def binary_cross_entropy(
     TypeError, ValueError
         An argument has the wrong dtype; the wrong shape or a value out of range, targets too, of which the
         first is named. Like every error, it is raised before anything is written.
+    NotImplementedError
+        An argument is on a GPU, where this is not there yet.
 
     Examples
     --------
@@ -117,7 +119,7 @@ def binary_cross_entropy_with_grad(
 
     Raises
     ------
-    TypeError, ValueError
+    TypeError, ValueError, NotImplementedError
         As `binary_cross_entropy`, before anything is written.
 
     Examples

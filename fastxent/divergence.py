@@ -56,6 +56,8 @@ def kl_divergence(
     TypeError, ValueError
         An argument has the wrong dtype; the wrong shape or a value out of range. Raised before anything
         is written.
+    NotImplementedError
+        An argument is on a GPU, where this is not there yet.
 
     Examples
     --------
@@ -95,7 +97,7 @@ def kl_divergence_with_grad(
 
     Raises
     ------
-    TypeError, ValueError
+    TypeError, ValueError, NotImplementedError
         As `kl_divergence`.
 
     Examples

@@ -65,6 +65,8 @@ def log_loss(
     TypeError, ValueError
         An argument has the wrong dtype; the wrong shape, a value out of range, or no meaning beside
         another.
+    NotImplementedError
+        An argument is on a GPU, where this is not there yet.
 
     Examples
     --------
@@ -117,6 +119,8 @@ def entropy(probs: ArrayLike, *, axis: int = -1, out: NDArray[Any] | None = None
     ------
     TypeError, ValueError
         An argument has the wrong dtype; the wrong shape or a value out of range.
+    NotImplementedError
+        An argument is on a GPU, where this is not there yet.
 
     Examples
     --------
