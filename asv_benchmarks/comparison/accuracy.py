@@ -1,7 +1,6 @@
 """How far losses and gradients of float32 logits are from the truth: fastxent and others on the same rows."""
 
-from collections.abc import Callable
-from importlib.util import find_spec
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +9,8 @@ from numpy.typing import NDArray
 import fastxent
 from fastxent import reference
 
+from .contenders import Contender
+
 Results = tuple[NDArray[Any], NDArray[Any]]  # row losses, and the gradient of their sum
 
 CLASSES = (2, 10, 100, 1000, 10_000, 100_000, 1_000_000)
@@ -17,14 +18,6 @@ SPREADS = (1e-3, 0.1, 1.0, 10.0, 100.0, 1e4)
 """Standard deviations of the logits."""
 _ELEMENTS = 400_000  # at least, for each number of classes and spread
 _LEAST = 2.0**-75  # what is less hangs on probabilities below 2^−125, which may be 0, and may be a million
-
-
-def _fastxent(logits: NDArray[Any], targets: NDArray[Any]) -> Results:
-    return fastxent.cross_entropy_with_grad(logits, targets, reduction="none")
-
-
-def _naive(logits: NDArray[Any], targets: NDArray[Any]) -> Results:
-    return reference.cross_entropy_with_grad(logits, targets, reduction="none")
 
 
 def _torch(logits: NDArray[Any], targets: NDArray[Any]) -> Results:
@@ -45,19 +38,11 @@ def _jax(logits: NDArray[Any], targets: NDArray[Any]) -> Results:
     return np.asarray(losses), np.asarray(pull_back(np.ones_like(losses))[0])
 
 
-class Contender(NamedTuple):
-    results: Callable[[NDArray[Any], NDArray[Any]], Results]
-    needs: tuple[str, ...] = ()  # modules
-
-    def is_installed(self) -> bool:
-        return all(find_spec(name) for name in self.needs)
-
-
 CONTENDERS = {
-    "fastxent": Contender(_fastxent),
+    "fastxent": Contender(partial(fastxent.cross_entropy_with_grad, reduction="none")),
     "PyTorch": Contender(_torch, ("torch",)),
     "JAX + optax": Contender(_jax, ("jax", "optax")),
-    "naive NumPy": Contender(_naive),
+    "naive NumPy": Contender(partial(reference.cross_entropy_with_grad, reduction="none")),
 }
 
 
@@ -110,5 +95,5 @@ def errors_of(name: str, n_classes: int, spread: float, n_elements: int = _ELEME
     logits = (rng.standard_normal((n_rows, n_classes)) * spread).astype(np.float32)
     targets = rng.integers(0, n_classes, n_rows)
     targets[::2] = logits[::2].argmax(axis=1)  # learnt: cancellation would show there
-    results, true = CONTENDERS[name].results(logits, targets), truth(logits, targets)
+    results, true = CONTENDERS[name].task(logits, targets), truth(logits, targets)
     return errors(results[0], true[0]), errors(results[1], true[1])

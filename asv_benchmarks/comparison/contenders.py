@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import numpy as np
-from benchmarks.problems import Problem, check_same
+from benchmarks.problems import check_same
 from benchmarks.rounds import Call
 
 from . import arithmetic
@@ -125,7 +125,7 @@ def _sklearn(problem):
 
 
 class Contender(NamedTuple):
-    task: Callable[[Problem], Task]
+    task: Callable[..., Any]  # from a Problem to a Task; for `accuracy`, from logits and targets to results
     needs: tuple[str, ...] = ()  # modules
 
     def is_installed(self) -> bool:
