@@ -123,3 +123,14 @@ def test_the_focal_loss_of_a_row_with_infinity_beside_its_target_is_infinite(n_c
     logits[0, 1], logits[1, 0] = np.inf, -np.inf
     losses = fastxent.cross_entropy(logits, [0, 0], focal_gamma=2.0, reduction="none")
     assert np.array_equal(losses, [np.inf, np.inf])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n_classes", [1, 2, 138, 900])
+def test_the_loss_of_a_certain_row_is_zero_and_not_minus_zero(n_classes, dtype):
+    logits = np.zeros((20, n_classes), dtype)
+    logits[:, 0] = 2000
+    for rows in (logits, logits.copy(order="F")):
+        losses = fastxent.cross_entropy(rows, np.zeros(20, int), reduction="none")
+        assert not losses.any()
+        assert not np.signbit(losses).any()

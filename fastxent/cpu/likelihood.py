@@ -26,7 +26,8 @@ def likelihood(others, u_y, shift):
     q = others * scale
     certain = q < 0.5
     log_sum = log1p(where(certain, -q, total - 1.0))
-    loss = where(certain, -log_sum, log_sum + shift_minus(shift, u_y))
+    # Not −log_sum, which is −0.0 where the others have no probability left.
+    loss = where(certain, 0.0 - log_sum, log_sum + shift_minus(shift, u_y))
     lse = where(certain, u_y - log_sum, log_sum + shift_minus(shift, 0.0))
     return Likelihood(loss, lse, scale)
 
