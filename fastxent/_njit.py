@@ -26,9 +26,10 @@ def _require(is_right: bool, name: str, wanted: str, got: Any) -> None:
 
 def _is_array(given: Any, n_axes: int, *dtypes: Any) -> bool:
     """Whether this is the type of one with so many axes, or of a number if there are none."""
-    if n_axes == 0:
-        return isinstance(given, dtypes)
-    return isinstance(given, types.Array) and given.ndim == n_axes and isinstance(given.dtype, dtypes)
+    if n_axes > 0 and not (isinstance(given, types.Array) and given.ndim == n_axes):
+        return False
+    dtype = given.dtype if n_axes > 0 else given
+    return isinstance(dtype, dtypes) and dtype != types.float16  # in which Numba computes only on GPUs
 
 
 def _types_of(arguments: dict[str, Any]) -> dict[str, Any]:

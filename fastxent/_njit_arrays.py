@@ -90,8 +90,8 @@ def new_rows(z):
 
 @function
 def put_values(out, values):
-    for i, index in enumerate(np.ndindex(out.shape)):
-        out[index] = values[i]
+    for i in range(out.size):
+        out.flat[i] = values[i]
 
 
 @function

@@ -27,7 +27,7 @@ from ._njit_arrays import (
 )
 from .cpu import FEW_CLASSES, SHORT_ROW, Options, calls
 from .simd.formula import formula
-from .simd.overlap import first_overlapping
+from .simd.overlap import first_overlapping, overlaps_itself
 
 
 class _Invalid(ValueError):
@@ -82,6 +82,17 @@ def _check_weights(name, weights, shape):
         if i >= 0:
             bad = weights.flat[i]
             raise _Invalid("{} must be finite and at least 0, got {} at flat index {}", name, bad, i)
+
+
+@function
+def _check_output(name, out, shape):
+    if out is not None:
+        if out.shape != shape:
+            raise _Invalid("{} must have shape {}, got {}", name, shape, out.shape)
+        if overlaps_itself(out):
+            raise _Invalid(
+                "{} must have memory of its own for every element, got strides {}", name, out.strides
+            )
 
 
 @function
@@ -140,6 +151,10 @@ def solver(reduction: str, **given: types.Type | None) -> Any:
     as_rows, as_grad, as_hess = (
         one_row if is_row and given[name] else same for name in ("logits", "grad", "hess_out")
     )
+    y_given, w_given, s_given = (
+        same if isinstance(given[name], types.Array) else nothing
+        for name in ("targets", "weight", "sample_weight")
+    )
     new_losses = nothing if is_reduced and not given["loss_out"] else new_rows
     new_lse, new_rank, new_entropy = (
         new_rows if given[name] else nothing for name in ("lse_out", "rank_out", "entropy_out")
@@ -168,8 +183,15 @@ def solver(reduction: str, **given: types.Type | None) -> Any:
         _check_weights("weight", w, z.shape[-1:])
         _check_weights("sample_weight", s, z.shape[:-1])
         _check_numbers(label_smoothing, focal_gamma, z_loss, softcap, logit_scale, normalizer, hess_out)
+        _check_output("loss_out", loss_out, logits.shape[:-1])
+        _check_output("lse_out", lse_out, logits.shape[:-1])
+        _check_output("rank_out", rank_out, logits.shape[:-1])
+        _check_output("entropy_out", entropy_out, logits.shape[:-1])
+        _check_output("grad_out", grad, logits.shape)
+        _check_output("hess_out", hess_out, logits.shape)
         g, h = as_grad(grad), as_hess(hess_out)
-        i = first_overlapping((z, y, w, s), (loss_out, lse_out, rank_out, entropy_out, h, g))
+        inputs = z, y_given(targets), w_given(weight), s_given(sample_weight)
+        i = first_overlapping(inputs, (loss_out, lse_out, rank_out, entropy_out, h, g))
         if i >= 0:
             raise _Overlap(i)
 

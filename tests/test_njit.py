@@ -86,6 +86,18 @@ class Stop(Exception):
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="there is no timer that signals")
+def test_outputs_of_a_row_may_be_arrays_without_axes():
+    @njit
+    def row(logits, target, loss, lse):
+        fastxent.cross_entropy(logits, target, loss_out=loss, lse_out=lse)
+
+    logits = np.arange(7.0)
+    outs, expected = (np.zeros(()), np.zeros(())), (np.zeros(()), np.zeros(()))
+    row(logits, 3, *outs)
+    fastxent.cross_entropy(logits, 3, loss_out=expected[0], lse_out=expected[1])
+    assert outs == expected
+
+
 def test_what_a_signal_raises_during_a_compiled_loop_ends_it():
     """Python would run the handler where the loop asks it for the number of threads, and forget the rest."""
 

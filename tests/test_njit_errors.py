@@ -41,6 +41,29 @@ def test_a_bad_value_is_named_before_anything_is_written(message):
     assert all((out == 5).all() for out in outs)
 
 
+OUTPUTS = "loss_out", "lse_out", "rank_out", "entropy_out", "grad_out", "hess_out"
+
+
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_an_output_of_another_shape_or_onto_itself_is_refused_as_from_python_and_not_written(name):
+    logits, targets, options = problem(ALL_WITH_HESSIAN, 9, 7, masks=False)
+    arguments = options["weight"], options["sample_weight"], 0.1, 0.1, 1.0
+    right = np.full(
+        (9, 7) if name in ("grad_out", "hess_out") else 9, 5, int if name == "rank_out" else float
+    )
+    onto_itself = np.lib.stride_tricks.as_strided(right, strides=(0,) * right.ndim)
+    for wrong in (right[:8], np.concatenate([right, right]), onto_itself):
+        outs = [np.full(9, 5.0), np.full(9, 5.0), np.full(9, 5), np.full(9, 5.0)]
+        outs += [np.full_like(logits, 5), np.full_like(logits, 5)]
+        outs[OUTPUTS.index(name)] = wrong
+        with pytest.raises(ValueError, match=f"{name} must have") as caught:
+            with_options(logits, targets, *arguments, *outs)
+        with pytest.raises(ValueError, match=f"{name} must have") as from_python:
+            fastxent.cross_entropy_with_grad(logits, targets, **dict(zip(OUTPUTS, outs, strict=True)))
+        assert str(caught.value) == str(from_python.value)
+        assert all((out == 5).all() for out in outs)
+
+
 def test_outputs_that_overlap_are_refused_but_for_the_gradient_on_the_logits():
     logits, targets, options = problem(ALL_WITH_HESSIAN, 9, 7, masks=False)
     rows = np.ones((4, 9))
@@ -63,6 +86,17 @@ def test_outputs_that_overlap_are_refused_but_for_the_gradient_on_the_logits():
             run(**wrong)
 
 
+def test_an_output_may_not_overlap_targets_of_which_a_copy_is_made():
+    @njit
+    def ranks_over_targets(logits, targets):
+        return fastxent.cross_entropy(logits, targets, rank_out=targets)
+
+    targets = np.zeros(6, np.int64)
+    with pytest.raises(ValueError, match="rank_out must not overlap"):
+        ranks_over_targets(np.ones((3, 4)), targets[::2])
+    assert not targets.any()
+
+
 def test_a_uint64_target_that_int64_cannot_hold_is_not_taken_for_minus_100():
     @njit
     def row(logits, target):
@@ -79,6 +113,7 @@ NOT_COMPILED = {
     "logits must be a float32 or float64 array": "cross_entropy(y, y)",
     "axis must be -1": "cross_entropy(z, y, axis=0)",
     "weight must be an array": "cross_entropy(z, y, weight=1.0)",
+    "z_loss must be a real number": "cross_entropy(z, y, z_loss=half)",
     "softcap must be a real number": 'cross_entropy(z, y, softcap="1")',
     "z_loss must be given, or left out": "cross_entropy(z, y, z_loss=None)",
     'reduction must be the constant "mean", "sum" or "none"': 'cross_entropy(z, y, reduction="all")',
@@ -93,7 +128,8 @@ NOT_COMPILED = {
 
 @pytest.mark.parametrize("message", NOT_COMPILED)
 def test_what_is_not_supported_does_not_compile_and_says_why(message):
-    function = njit(eval(f"lambda z, y: fastxent.{NOT_COMPILED[message]}", {"fastxent": fastxent}))
+    names = {"fastxent": fastxent, "half": np.float16(0.5)}
+    function = njit(eval(f"lambda z, y: fastxent.{NOT_COMPILED[message]}", names))
     with pytest.raises(TypingError) as caught:
         function(np.zeros((3, 4)), np.zeros(3, int))
     assert message in str(caught.value)

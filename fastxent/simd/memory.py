@@ -24,11 +24,16 @@ WIDTH = 4
 
 @intrinsic
 def pointer(typing_context, array, i):
-    """The address of array[i], the first element of row i for a 2-D array, whatever its strides."""
+    """The address of array[i], the first element of row i for a 2-D array, whatever its strides.
+
+    Of an array without axes it is that of its element.
+    """
     result = types.CPointer(array.dtype)
 
     def lower(context, builder, sig, args):
         view = context.make_array(array)(context, builder, args[0])
+        if array.ndim == 0:
+            return view.data
         stride = builder.extract_value(view.strides, 0)
         index = context.cast(builder, args[1], i, _INDEX)
         return cgutils.pointer_add(builder, view.data, builder.mul(index, stride))

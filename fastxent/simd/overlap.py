@@ -17,6 +17,13 @@ def _bounds(array):
 
 
 @formula
+def overlaps_itself(array):
+    """Whether its bounds are too narrow for each of its elements to have memory of its own."""
+    start, end = _bounds(array)
+    return end - start < array.size * array.itemsize
+
+
+@formula
 def _overlap(a, b):
     """Whether the bounds of two arrays do."""
     (start, end), (other_start, other_end) = _bounds(a), _bounds(b)
@@ -26,8 +33,8 @@ def _overlap(a, b):
 @formula
 def _are_same(a, b):
     same = number_of(pointer(a, 0)) == number_of(pointer(b, 0))
-    for stride, other_stride in zip(a.strides, b.strides, strict=True):
-        same = same & (stride == other_stride)
+    for size, stride, other_stride in zip(a.shape, a.strides, b.strides, strict=True):
+        same = same & ((size == 1) | (stride == other_stride))
     return same
 
 

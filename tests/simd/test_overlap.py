@@ -40,3 +40,5 @@ def test_the_gradient_may_be_the_logits_but_nothing_else():
     assert first(logits, other, logits, logits) == 0
     assert first(out, other, logits, logits) == 2
     assert first(logits, other, out, other[:, None]) == 2
+    row = np.lib.stride_tricks.as_strided(whole, (1, 8), (5, 8))
+    assert first(row, other, out, whole[:1, :]) == -1, "no step is taken along an axis of one element"
