@@ -108,8 +108,7 @@ def check_outputs(
     for i, (name, out) in enumerate(asked):
         for other_name, other in (*inputs, *asked[:i]):
             if (name, other_name) == ("targets_grad_out", "targets"):
-                if isinstance(other, np.ndarray):
-                    check_same_or_apart(name, out, other_name, other)
+                check_same_or_apart(name, out, other_name, np.asarray(other))
             elif (name, other_name) != ("grad_out", "logits"):  # which `output_like` has checked
                 check_apart(name, out, other_name, other)
 

@@ -184,8 +184,12 @@ def output(name: str, array: Any, shape: tuple[int, ...], dtype: np.dtype[Any], 
 
 
 def check_apart(name: str, array: NDArray[Any], other_name: str, other: Any) -> None:
-    """Check that an output shares no memory with another argument, which may be no array at all."""
-    if isinstance(other, np.ndarray) and _overlap(array, other):
+    """Check that an output shares no memory with another argument, be it None or an array-like."""
+    if not isinstance(other, np.ndarray):
+        if other is None or isinstance(other, list | tuple):  # which has no memory, or is copied
+            return
+        other = as_array(other_name, other)
+    if _overlap(array, other):
         raise ValueError(f"{name} must not overlap {other_name} in memory")
 
 
@@ -195,7 +199,9 @@ def check_same_or_apart(name: str, array: NDArray[Any], other_name: str, other: 
         return
     same_dtype = array.dtype == other.dtype
     same_start = array.__array_interface__["data"][0] == other.__array_interface__["data"][0]
-    if not (same_dtype and same_start and array.strides == other.strides):
+    steps = zip(array.shape, array.strides, other.strides, strict=True)
+    same_steps = all(size == 1 or stride == other_stride for size, stride, other_stride in steps)
+    if not (same_dtype and same_start and same_steps):
         raise ValueError(f"{name} must be {other_name} itself or not overlap it in memory")
 
 

@@ -77,3 +77,31 @@ def test_plain_targets_in_the_memory_of_the_gradient_are_refused(views):
     with pytest.raises(ValueError, match="grad_out must not overlap targets"):
         fastxent.cross_entropy_with_grad(logits, targets, grad_out=logits)
     assert not logits.any()
+
+
+class Wrapped:
+    def __init__(self, array):
+        self.array = array
+
+    def __array__(self, dtype=None, copy=None):
+        return self.array
+
+
+@pytest.mark.parametrize("wrap", [memoryview, Wrapped])
+@pytest.mark.parametrize("name", ["targets", "soft targets", "weight", "sample_weight"])
+def test_outputs_may_not_overlap_what_becomes_an_array_without_a_copy(name, wrap):
+    grad = np.full((4, 4), 0.25)
+    inside = {"targets": grad[0].view(np.int64), "soft targets": grad}.get(name, grad[0])
+    arguments = {"targets": np.arange(4)} | {name.removeprefix("soft "): wrap(inside)}
+    with pytest.raises(ValueError, match=rf"grad_out must not overlap {name.removeprefix('soft ')}"):
+        fastxent.cross_entropy_with_grad(np.zeros((4, 4)), grad_out=grad, **arguments)
+    assert (grad == 0.25).all()
+
+
+def test_an_axis_of_one_element_may_have_any_stride_in_arrays_that_are_the_same():
+    logits = np.arange(5.0)
+    other_strides = logits.reshape(1, -1)
+    assert logits[None].strides != other_strides.strides
+    _, expected = fastxent.cross_entropy_with_grad(logits[None], [1])
+    fastxent.cross_entropy_with_grad(logits[None], [1], grad_out=other_strides)
+    np.testing.assert_array_equal(other_strides, expected)
