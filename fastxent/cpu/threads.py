@@ -67,12 +67,17 @@ def _before_fork():
         _held.enter_context(lock)
 
 
+def _after_fork():
+    # Taken off before one is free, when another thread that forks puts its own there.
+    _held.pop_all().close()
+
+
 def _after_fork_in_child():
     global _is_forked
     if _layer() is not None:
         _is_forked, _is_one.value = True, 1
-    _held.close()
+    _after_fork()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_held.close, after_in_child=_after_fork_in_child)
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)

@@ -218,6 +218,22 @@ join(thread)
 
 
 @needs_fork
+def test_threads_that_fork_at_once_wait_for_each_other_but_not_for_ever():
+    program = """
+def fork_often():
+    for _ in range(150):
+        in_child(lambda: None)
+
+
+sys.setswitchinterval(1e-6)
+signal.alarm(100)
+join(*(start(fork_often) for _ in range(4)))
+fastxent.sigmoid(np.ones(3))
+"""
+    run(FUNCTIONS + program)
+
+
+@needs_fork
 @pytest.mark.exhaustive
 def test_pools_of_every_kind_of_process_call():
     program = """
