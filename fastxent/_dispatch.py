@@ -112,7 +112,7 @@ def log_softmax(logits: NDArray[Any], out: NDArray[Any]) -> None:
 def logsumexp(logits: NDArray[Any], out: NDArray[Any]) -> None:
     lse = np.empty(logits.shape[:-1], np.float64)
     _activate(_LOGSUMEXP, *_merged([logits]), lse.reshape(-1), None)
-    out[...] = lse
+    out[...] = rounded(lse, out.dtype)
 
 
 def _activate(kernels: _Kernels, logits: NDArray[Any], *others: NDArray[Any] | None) -> None:
@@ -139,7 +139,7 @@ def softmax_grad(probs: NDArray[Any], grad: NDArray[Any], out: NDArray[Any]) -> 
 def sigmoid(logits: NDArray[Any], out: NDArray[Any]) -> None:
     z = np.ascontiguousarray(logits)
     contiguous = out if out.flags.c_contiguous else np.empty(out.shape, out.dtype)
-    arrays = z.reshape(-1), contiguous.reshape(-1)
+    arrays = z.reshape(-1), np.asarray(contiguous).reshape(-1)
     cpu.sigmoid_blocks((_n_threads_for_elements(z) > 1, *_kinds(arrays)), *arrays)
     if contiguous is not out:
         out[...] = contiguous
@@ -166,7 +166,7 @@ def binary_cross_entropy(
         return 0.0, bad
     w, pos_w = (None if run is None else cpu.cyclic(run) for run in (weight, pos_weight))
     outs = [a if a is None or a.flags.c_contiguous else np.empty(a.shape, a.dtype) for a in (loss, grad)]
-    flat = (a if a is None else a.reshape(-1) for a in outs)
+    flat = (a if a is None else np.asarray(a).reshape(-1) for a in outs)  # a matrix would keep its axes
     arguments = (z, t, w, pos_w, label_smoothing, scale, *flat)
     total = cpu.binary_cross_entropy_blocks((parallel, *_kinds(arguments)), *arguments)
     for out, values in zip((loss, grad), outs, strict=True):
@@ -197,7 +197,16 @@ def entropy(probs: NDArray[Any], out: NDArray[Any]) -> None:
     """The log loss of probabilities that are their own targets."""
     values = np.empty(probs.shape[:-1], np.float64)
     log_loss(probs, None, 0, 1.0, cpu.Options(soft_targets=probs, label_smoothing=0.0), values)
-    out[...] = values
+    out[...] = rounded(values, out.dtype)
+
+
+def rounded(values: NDArray[np.float64], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """In this dtype: infinite or 0 where it cannot hold them. To raise, as NumPy may be told, is too late."""
+    try:
+        return values.astype(dtype, copy=False)
+    except (FloatingPointError, RuntimeWarning):
+        with np.errstate(over="ignore", under="ignore"):
+            return values.astype(dtype, copy=False)
 
 
 def _run(kernel: cpu.Kernel, n_threads: int, *arrays: Any) -> None:

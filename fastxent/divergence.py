@@ -139,4 +139,4 @@ def _solve(
     rows = np.empty(shape, np.float64) if reduction == "none" else None
     grad_rows = None if grad is None else _validation.classes_last(grad, axis)
     loss, _ = _dispatch.cross_entropy(z, None, -100, divisor, options, rows, None, grad_rows)
-    return loss if rows is None else rows.astype(_validation.row_dtype(logits.dtype), copy=False)
+    return loss if rows is None else _dispatch.rounded(rows, _validation.row_dtype(logits.dtype))

@@ -270,9 +270,9 @@ def _solve(
         (given.entropy_out, options.entropy),
     ):
         if out is not None and values is not None:
-            out[...] = values.reshape(shape)
+            out[...] = _dispatch.rounded(values.reshape(shape), out.dtype)
     if reduction != "none" or row_losses is None:
         return loss, grad
     if loss_out is not None:
         return loss_out, grad
-    return row_losses.astype(_validation.row_dtype(z.dtype), copy=False), grad
+    return _dispatch.rounded(row_losses, _validation.row_dtype(z.dtype)), grad

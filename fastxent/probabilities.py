@@ -90,7 +90,7 @@ def log_loss(
     if bad >= 0:
         _validation.raise_bad_target(targets, bad, rows.shape[-1], ignored)
     if reduction == "none":
-        return row_losses.astype(_validation.row_dtype(p.dtype), copy=False)
+        return _dispatch.rounded(row_losses, _validation.row_dtype(p.dtype))
     return loss
 
 

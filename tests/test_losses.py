@@ -300,3 +300,21 @@ def test_properties_of_loss_and_gradient(n_rows, n_classes, spread, shift, seed)
     )
     np.testing.assert_allclose(permuted_loss, loss, rtol=1e-13, atol=1e-15)
     np.testing.assert_allclose(permuted_grad, grad[:, order], rtol=1e-12, atol=1e-300)
+
+
+@pytest.mark.parametrize("size", [1e-42, 1e30])
+def test_results_that_float32_cannot_hold_are_no_error_where_numpy_is_told_to_raise(size):
+    logits = np.array([[0, 1, 3]], np.float32) * np.float32(size)
+    probs, targets = logits / 3, logits / 4
+    calls = {
+        "cross_entropy": lambda: fastxent.cross_entropy(logits, [0], z_loss=1.0, reduction="none"),
+        "kl_divergence": lambda: fastxent.kl_divergence(logits, targets, reduction="none"),
+        "log_loss": lambda: fastxent.log_loss(probs, [1], sample_weight=[1e-30], reduction="none"),
+        "entropy": lambda: fastxent.entropy(logits),
+        "logsumexp": lambda: fastxent.logsumexp(logits),
+    }
+    for name, call in calls.items():
+        with np.errstate(all="ignore"):
+            expected = call()
+        with np.errstate(all="raise"):
+            np.testing.assert_array_equal(call(), expected, err_msg=name)
