@@ -25,6 +25,7 @@ from ._njit_arrays import (
     to_float64,
     to_int64,
 )
+from ._options import factor_range
 from .cpu import FEW_CLASSES, SHORT_ROW, Options, calls
 from .simd.formula import formula
 from .simd.overlap import first_overlapping, overlaps_itself
@@ -96,17 +97,21 @@ def _check_output(name, out, shape):
 
 
 @function
-def _check_numbers(label_smoothing, focal_gamma, z_loss, softcap, logit_scale, normalizer, hess_out):
+def _check_factor(name, number, least, most):
+    if number is not None and not least <= number <= most:
+        raise _Invalid(
+            "{} must be from {:.3g} to {:.3g} for logits of this dtype, got {}", name, least, most, number
+        )
+
+
+@function
+def _check_numbers(label_smoothing, focal_gamma, z_loss, normalizer, hess_out):
     if label_smoothing is not None and not 0.0 <= label_smoothing <= 1.0:
         raise _Invalid("label_smoothing must be from 0 to 1, got {}", label_smoothing)
     if focal_gamma is not None and not 0.0 <= focal_gamma < math.inf:
         raise _Invalid("focal_gamma must be finite and at least 0, got {}", focal_gamma)
     if z_loss is not None and not 0.0 <= z_loss < math.inf:
         raise _Invalid("z_loss must be finite and at least 0, got {}", z_loss)
-    if softcap is not None and not 0.0 < softcap < math.inf:
-        raise _Invalid("softcap must be positive and finite, got {}", softcap)
-    if logit_scale is not None and not 0.0 < logit_scale < math.inf:
-        raise _Invalid("logit_scale must be positive and finite, got {}", logit_scale)
     if normalizer is not None and not 0.0 < normalizer < math.inf:
         raise _Invalid("normalizer must be positive and finite, got {}", normalizer)
     if hess_out is not None and focal_gamma is not None and focal_gamma != 0.0:
@@ -164,6 +169,7 @@ def solver(reduction: str, **given: types.Type | None) -> Any:
         loss_of = stored_losses
     if is_reduced:
         loss_of = reduced_loss
+    least, most = factor_range(np.dtype(str(given["logits"].dtype)))
     usual_divisor = 0.0 if reduction == "mean" else 1.0
 
     # fmt: off
@@ -182,7 +188,9 @@ def solver(reduction: str, **given: types.Type | None) -> Any:
             )
         _check_weights("weight", w, z.shape[-1:])
         _check_weights("sample_weight", s, z.shape[:-1])
-        _check_numbers(label_smoothing, focal_gamma, z_loss, softcap, logit_scale, normalizer, hess_out)
+        _check_factor("softcap", softcap, least, most)
+        _check_factor("logit_scale", logit_scale, least, most)
+        _check_numbers(label_smoothing, focal_gamma, z_loss, normalizer, hess_out)
         _check_output("loss_out", loss_out, logits.shape[:-1])
         _check_output("lse_out", lse_out, logits.shape[:-1])
         _check_output("rank_out", rank_out, logits.shape[:-1])

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import cpu
-from ._validation import as_array, check_apart, check_same_or_apart, classes_last, output, row_dtype
+from ._validation import as_array, check_apart, check_same_or_apart, classes_last, output, real, row_dtype
 
 _FLOAT64 = np.dtype(np.float64)
 _INT64 = np.dtype(np.int64)
@@ -40,7 +39,7 @@ def check_options(
     rows = classes_last(logits, axis)
     shape, n_classes = rows.shape[:-1], rows.shape[-1]
     smoothing = number("label_smoothing", given.label_smoothing, most=1.0)
-    scale = _positive("logit_scale", given.logit_scale)
+    scale = _factor("logit_scale", given.logit_scale, logits.dtype)
     options = cpu.Options(
         soft_targets=None if soft_targets is None else classes_last(soft_targets, axis),
         weight=weights("weight", given.weight, (n_classes,)),
@@ -48,7 +47,7 @@ def check_options(
         label_smoothing=smoothing if smoothing or soft_targets is not None else None,
         focal_gamma=number("focal_gamma", given.focal_gamma) or None,
         z_loss=number("z_loss", given.z_loss) or None,
-        softcap=None if given.softcap is None else _positive("softcap", given.softcap),
+        softcap=None if given.softcap is None else _factor("softcap", given.softcap, logits.dtype),
         logit_scale=None if scale == 1 else scale,
         rank=_row_buffer("rank_out", given.rank_out, shape, _INT64),
         entropy=_row_buffer("entropy_out", given.entropy_out, shape, row_dtype(logits.dtype)),
@@ -138,19 +137,25 @@ def are_off(
 
 def number(name: str, value: Any, *, most: float = math.inf) -> float:
     """A finite real number from 0 to this."""
-    if type(value) is not float and (isinstance(value, bool | np.bool_) or not isinstance(value, Real)):
-        raise TypeError(f"{name} must be a real number, got {value!r}")
-    result = float(value)
+    result = real(name, value)
     if not 0.0 <= result <= most or math.isinf(result):
         wanted = f"from 0 to {most:g}" if most < math.inf else "finite and at least 0"
         raise ValueError(f"{name} must be {wanted}, got {value!r}")
     return result
 
 
-def _positive(name: str, value: Any) -> float:
-    result = number(name, value)
-    if result == 0:
-        raise ValueError(f"{name} must be positive, got {value!r}")
+def factor_range(dtype: np.dtype[Any]) -> tuple[float, float]:
+    """Of softcap and logit_scale: far from the ends of what logits of this dtype are computed in."""
+    most = 2.0**512 if dtype == _FLOAT64 else 2.0**64
+    return 1 / most, most
+
+
+def _factor(name: str, value: Any, dtype: np.dtype[Any]) -> float:
+    result, (least, most) = real(name, value), factor_range(dtype)
+    if not least <= result <= most:
+        raise ValueError(
+            f"{name} must be from {least:.3g} to {most:.3g} for logits of this dtype, got {value!r}"
+        )
     return result
 
 

@@ -115,7 +115,7 @@ def check_fractions(targets: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) 
 def check_ignore_index(value: Any) -> int:
     index = value if type(value) is int else integer("ignore_index", value)
     if not -(2**63) <= index < 2**63:
-        raise ValueError(f"ignore_index must fit in 64 bits, got {index}")
+        raise ValueError(f"ignore_index must fit in int64, got {index}")
     return index
 
 
@@ -144,7 +144,7 @@ def float_array(name: str, value: Any) -> NDArray[Any]:
 
 
 def classes_last(array: NDArray[Any], axis: Any) -> NDArray[Any]:
-    if axis == -1 and type(axis) is int:
+    if type(axis) is int and axis == -1:
         return array
     position = integer("axis", axis)
     if not -array.ndim <= position < array.ndim:
@@ -241,6 +241,8 @@ def as_array(name: str, value: Any) -> NDArray[Any]:
         return np.asarray(value)
     except ValueError as error:
         raise ValueError(f"{name} must be an array: {error}") from None
+    except (TypeError, RuntimeError) as error:  # PyTorch's, of tensors that NumPy cannot hold
+        raise TypeError(f"{name} must be an array: {error}") from None
 
 
 def _overlap(array: NDArray[Any], other: NDArray[Any]) -> bool:
@@ -258,12 +260,20 @@ def integer(name: str, value: Any) -> int:
         raise TypeError(f"{name} must be an integer, got {value!r}") from None
 
 
+def real(name: str, value: Any) -> float:
+    """As a float, which for an integer beyond its range is infinite."""
+    if type(value) is not float and (isinstance(value, bool | np.bool_) or not isinstance(value, Real)):
+        raise TypeError(f"{name} must be a real number, got {value!r}")
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
 def _normalizer(value: Any, reduction: str) -> float:
     if reduction != "mean":
         raise ValueError(f'normalizer divides the mean, so reduction must be "mean", got {reduction!r}')
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"normalizer must be a real number, got {value!r}")
-    number = float(value)
+    number = real("normalizer", value)
     if not 0 < number < math.inf:
         raise ValueError(f"normalizer must be positive and finite, got {value!r}")
     return number

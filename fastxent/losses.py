@@ -74,9 +74,9 @@ def cross_entropy(
     z_loss
         At least 0: weight of lse², which holds logits near 0 (Chowdhery et al., 2022, arXiv:2204.02311).
     softcap, logit_scale
-        Positive. What the logits are multiplied by (an inverse temperature), and the absolute value that
-        they are then kept under. A logit of −inf stays −inf; one whose product with logit_scale is beyond
-        its dtype, float32 for half types, counts as infinite.
+        What the logits are multiplied by (an inverse temperature), and the absolute value that they are
+        then kept under: from 2⁻⁶⁴ to 2⁶⁴, for float64 logits from 2⁻⁵¹² to 2⁵¹². A logit of −inf stays −inf;
+        one whose product with logit_scale is beyond its dtype, float32 for half types, counts as infinite.
     reduction
         "mean" divides the sum by Σ s·w_y over the rows kept, or Σ s for soft targets, and is 0.0 where
         that is 0; "sum"; or "none" for the loss of each row.

@@ -13,7 +13,10 @@ WRONG = {
     "targets[1] is 7, expected a class from 0 to 6 or ignore_index (-100)": (IndexError, {"targets": 7}),
     "label_smoothing must be from 0 to 1, got 1.5": (ValueError, {"label_smoothing": 1.5}),
     "z_loss must be finite and at least 0, got nan": (ValueError, {"z_loss": np.nan}),
-    "logit_scale must be positive and finite, got 0.0": (ValueError, {"logit_scale": 0.0}),
+    "logit_scale must be from 7.46e-155 to 1.34e+154 for logits of this dtype, got 0.0": (
+        ValueError,
+        {"logit_scale": 0.0},
+    ),
     "weight must be finite and at least 0, got -1.0 at flat index 3": (ValueError, {"weight": -1}),
     "weight must have shape (7,), got (8,)": (ValueError, {"weight": np.ones(8)}),
     "sample_weight must have shape (9,), got (8,)": (ValueError, {"sample_weight": np.ones(8)}),

@@ -292,3 +292,23 @@ def test_nan_ranks_above_every_number_and_stays_in_its_row(name, n_classes):
         assert_same_bits(results[output][2:5], clean[output][2:5])
     assert np.isnan(results["grad"][[1, 5]]).all()
     assert np.isfinite(results["grad"][2:5]).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("option", ["softcap", "logit_scale"])
+def test_the_least_and_the_most_that_logits_may_be_multiplied_or_kept_under_are_as_specified(option, dtype):
+    logits = np.random.default_rng(0).normal(0, 3, (20, 5)).astype(dtype)
+    targets, most = np.arange(20) % 5, 2.0 ** (64 if dtype == np.float32 else 512)
+    for value in (1 / most, most):
+        options = {option: value, "reduction": "none"}
+        for result, expected in zip(
+            fastxent.cross_entropy_with_grad(logits, targets, **options),
+            reference.cross_entropy_with_grad(logits.astype(np.float64), targets, **options),
+            strict=True,
+        ):
+            np.testing.assert_allclose(
+                result, expected, rtol=20 * eps(dtype), atol=20 * eps(dtype) * min(value, 1)
+            )
+    for value in (0.5 / most, 2 * most):
+        with pytest.raises(ValueError, match=f"{option} must be from"):
+            fastxent.cross_entropy(logits, targets, **{option: value})

@@ -67,8 +67,9 @@ CASES = {
     ),
     "axis out of range": (ValueError, r"axis must be from -2 to 1, got 2", {"axis": 2}),
     "axis not an integer": (TypeError, r"axis must be an integer", {"axis": 0.5}),
+    "axis an array": (TypeError, r"axis must be an integer", {"axis": np.array([0, 1])}),
     "ignore_index not an integer": (TypeError, r"ignore_index must be an integer", {"ignore_index": None}),
-    "ignore_index too large": (ValueError, r"ignore_index must fit in 64 bits", {"ignore_index": 2**63}),
+    "ignore_index too large": (ValueError, r"ignore_index must fit in int64", {"ignore_index": 2**63}),
     "unknown reduction": (
         ValueError,
         r'reduction must be "mean", "sum" or "none", got .avg.',
@@ -135,13 +136,15 @@ OPTION_CASES = {
         for name in FLOAT_OPTIONS
         for value in (-0.5, np.nan, np.inf, -np.inf)
     },
+    "z_loss beyond floats": (ValueError, r"z_loss must be finite", {"z_loss": 10**400}),
+    "softcap beyond floats": (ValueError, r"softcap must be from", {"softcap": 10**400}),
     "label_smoothing above 1": (
         ValueError,
         r"label_smoothing must be from 0 to 1, got 1.01",
         {"label_smoothing": 1.01},
     ),
-    "softcap zero": (ValueError, r"softcap must be positive, got 0", {"softcap": 0}),
-    "logit_scale zero": (ValueError, r"logit_scale must be positive, got 0", {"logit_scale": 0.0}),
+    "softcap zero": (ValueError, r"softcap must be from 7.46e-155 to 1.34e\+154", {"softcap": 0}),
+    "logit_scale zero": (ValueError, r"logit_scale must be from 7.46e-155 to", {"logit_scale": 0.0}),
     "logit_scale None": (TypeError, r"logit_scale must be a real number, got None", {"logit_scale": None}),
     "weight too short": (ValueError, r"weight must have shape \(4,\), got \(3,\)", {"weight": [1, 1, 1]}),
     "weight a number": (ValueError, r"weight must have shape \(4,\), got \(\)", {"weight": 1.0}),
