@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -214,6 +215,21 @@ def test_half_types(dtype):
     assert_as_torch(CROSS_ENTROPIES, logits, y)
     assert_as_torch(CROSS_ENTROPIES, logits, y, reduction="none")
     assert_as_torch(BINARIES, logits, soft)
+
+
+@pytest.mark.parametrize("run", [lambda f: f, partial(torch.compile, backend="aot_eager")])
+@pytest.mark.parametrize(
+    ("loss", "target"),
+    [
+        (ours.cross_entropy, torch.tensor([0])),
+        (ours.binary_cross_entropy_with_logits, torch.ones(1, 2).half()),
+    ],
+)
+def test_gradients_too_small_for_float16_are_there_after_a_loss_scale(loss, target, run):
+    logits = torch.tensor([[18.0, 0.0]], dtype=torch.float16, requires_grad=True)
+    (2**15 * run(partial(loss, reduction="sum"))(logits, target)).backward()
+    assert logits.grad.dtype == torch.float16
+    assert float(logits.grad[0, 0]) == pytest.approx(-(2**15) * np.exp(-18), rel=1e-3)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64], ids=str)

@@ -49,13 +49,14 @@ def test_memory_that_is_in_use_is_not_written(part_of):
 
 def test_a_gradient_of_another_size_or_dtype_is_right_in_memory_that_is_kept():
     expected = [gradient(n_rows=n).clone() for n in (6, 3)]
-    halves = gradient(dtype=torch.bfloat16).clone()
+    halves = {dtype: gradient(dtype=dtype).clone() for dtype in (torch.bfloat16, torch.float16)}
     first = gradient().data_ptr()
     few = gradient(n_rows=3)
     assert few.data_ptr() == first
     assert torch.equal(few, expected[1])
     del few
-    assert torch.equal(gradient(dtype=torch.bfloat16), halves)
+    for dtype, grad in halves.items():
+        assert torch.equal(gradient(dtype=dtype), grad)
     gradient(n_rows=1)
     assert torch.equal(gradient(n_rows=6), expected[0])
 

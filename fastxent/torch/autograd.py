@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from .memory import dtype_of_gradient
 from .solve import Asked, Solved, binary_cross_entropy, cross_entropy
 
 _USED_AFTER = "these logits were used after a loss with inplace=True had overwritten them with their gradient"
@@ -16,7 +17,10 @@ _graph_is_kept = torch._C._autograd._get_current_graph_task_keep_graph
 
 
 class WithKnownGradient(Function):
-    """A loss that is solved forward, with the gradients that will be needed; backward scales them."""
+    """A loss that is solved forward, with the gradients that will be needed; backward scales them.
+
+    PyTorch casts them to the logits' dtype after that.
+    """
 
     @staticmethod
     def forward(
@@ -173,9 +177,8 @@ def _(
 ) -> tuple[Tensor, Tensor, Tensor]:
     rows = input.shape[:0] if input.dim() == 1 else (*input.shape[:1], *input.shape[2:])
     loss = input.new_empty(rows if reduction == "none" else (), dtype=loss_dtype)
-    grad, target_grad = torch.empty_like(input), torch.empty_like(target)
-    solved = loss, grad if with_grad else None, target_grad if with_target_grad else None
-    return _without_none(solved, input)
+    grad = torch.empty_like(input, dtype=dtype_of_gradient(input)) if with_grad else None
+    return _without_none((loss, grad, torch.empty_like(target) if with_target_grad else None), input)
 
 
 @binary_cross_entropy_op.register_fake
@@ -189,7 +192,8 @@ def _(
     with_grad: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     loss = input.new_empty(input.shape if reduction == "none" else (), dtype=loss_dtype)
-    return _without_none((loss, torch.empty_like(input) if with_grad else None, None), input)
+    grad = torch.empty_like(input, dtype=dtype_of_gradient(input)) if with_grad else None
+    return _without_none((loss, grad, None), input)
 
 
 def _save_gradients(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:

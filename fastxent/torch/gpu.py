@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 import fastxent
 
+from .memory import dtype_of_gradient
 from .solve import Asked, Solved, as_torch_solves, mean_that_may_be_of_nothing
 
 
@@ -43,7 +44,7 @@ def cross_entropy(
         options["loss_out"] = logits.new_empty(target.shape, dtype=row_dtype)
     grad: Any = None
     if asked.grad:
-        grad = logits if asked.inplace else torch.empty_like(logits)
+        grad = logits if asked.inplace else torch.empty_like(logits, dtype=dtype_of_gradient(logits))
     try:
         if grad is None:
             loss = fastxent.cross_entropy(logits, target, **options)

@@ -30,17 +30,24 @@ def tensor_of(array: NDArray[Any], dtype: torch.dtype) -> Tensor:
     return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
 
 
-def memory_for_gradient(input: Tensor, logits: NDArray[Any]) -> Tensor | None:
+def dtype_of_gradient(input: Tensor) -> torch.dtype:
+    """Not float16, where most of it would be 0 before backward has multiplied it by a loss scale."""
+    dtype: torch.dtype = input.dtype
+    return torch.float32 if dtype is torch.float16 else dtype
+
+
+def memory_for_gradient(input: Tensor, dtype: torch.dtype, logits: NDArray[Any]) -> Tensor | None:
     """Where the gradient goes, with the strides of the input; None for a small one in C order: anywhere.
 
     New pages for a large one take longer than its numbers, so it gets the memory of the last large one, if
     that suffices and no tensor has it any more.
     """
     if not logits.flags.c_contiguous:
-        return torch.empty_like(input)
-    if logits.nbytes < _LARGE:
-        return None
-    return _in_kept_memory(logits.nbytes).view(input.dtype).view(input.shape)
+        return torch.empty_like(input, dtype=dtype)
+    n_bytes = logits.size * dtype.itemsize
+    if n_bytes >= _LARGE:
+        return _in_kept_memory(n_bytes).view(dtype).view(input.shape)
+    return None if n_bytes == logits.nbytes else torch.empty_like(input, dtype=dtype)
 
 
 def _in_kept_memory(n_bytes: int) -> Tensor:

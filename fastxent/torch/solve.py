@@ -15,7 +15,7 @@ from torch.nn import functional as F
 import fastxent
 
 from .._dispatch import PARALLEL_FROM
-from .memory import array_of, memory_for_gradient, tensor_of
+from .memory import array_of, dtype_of_gradient, memory_for_gradient, tensor_of
 
 
 class Asked(NamedTuple):
@@ -111,10 +111,11 @@ def _of_arrays(
     if asked.inplace:
         loss, _ = with_grad(logits, targets, grad_out=logits, **options)
         return loss, input.detach()
-    grad = memory_for_gradient(input, logits)
+    dtype = dtype_of_gradient(input)
+    grad = memory_for_gradient(input, dtype, logits)
     if grad is None:
         loss, values = with_grad(logits, targets, **options)
-        grad = tensor_of(values, input.dtype)
+        grad = tensor_of(values, dtype)
     else:
         loss, _ = with_grad(logits, targets, grad_out=array_of(grad), **options)
     return loss, grad if asked.grad else None
@@ -130,7 +131,8 @@ def as_torch_solves(
         loss = function(z, t, **options)
         by = [tensor for tensor in (z, t) if tensor.requires_grad]
         grads = iter(torch.autograd.grad(loss.sum(), by) if by else ())
-    return loss.detach(), next(grads) if asked.grad else None, next(grads) if asked.target_grad else None
+    grad = next(grads).to(dtype_of_gradient(input)) if asked.grad else None
+    return loss.detach(), grad, next(grads) if asked.target_grad else None
 
 
 def mean_that_may_be_of_nothing(target: Tensor, weight: Tensor | None, ignore_index: int) -> float:
