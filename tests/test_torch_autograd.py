@@ -7,6 +7,7 @@ torch = pytest.importorskip("torch", reason="of the extra 'torch'")
 from torch.autograd import forward_ad  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 from torch.utils.checkpoint import checkpoint  # noqa: E402
+from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
 import fastxent  # noqa: E402
 from fastxent import torch as ours  # noqa: E402
@@ -129,6 +130,15 @@ def test_second_derivatives_are_refused(function, torchs, target):
     logits = leaf()
     with pytest.raises(RuntimeError, match="no second derivatives"):
         function(logits, target).backward(create_graph=True)
+
+
+@each_loss
+def test_second_derivatives_are_refused_where_operators_are_watched(function, torchs, target):
+    compiled = torch.compile(function, backend="eager", fullgraph=True)
+    with FlopCounterMode(display=False), pytest.raises(RuntimeError, match="no second derivatives"):
+        function(leaf(), target).backward(create_graph=True)
+    with pytest.raises(RuntimeError, match="no second derivatives"):
+        compiled(leaf(), target).backward(create_graph=True)
 
 
 @each_loss

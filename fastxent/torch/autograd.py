@@ -91,13 +91,17 @@ def with_known_gradient(solve: Callable[[], Solved], asked: Asked, input: Tensor
 
 def _gradients(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, Tensor | None]:
     """By input and target."""
+    _refuse_second_derivatives()
+    grad, target_grad = ctx.saved_tensors
+    return _scaled(grad, upstream), _scaled(target_grad, upstream)
+
+
+def _refuse_second_derivatives() -> None:
     if torch.is_grad_enabled():
         raise RuntimeError(
             "fastxent.torch has no second derivatives; for create_graph=True take the loss of"
             " torch.nn.functional"
         )
-    grad, target_grad = ctx.saved_tensors
-    return _scaled(grad, upstream), _scaled(target_grad, upstream)
 
 
 def _scaled(grad: Tensor | None, upstream: Tensor) -> Tensor | None:
@@ -202,6 +206,7 @@ def _save_gradients(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...
 
 
 def _scale_gradients(ctx: Any, upstream: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+    _refuse_second_derivatives()
     grads: list[Tensor | None] = [
         grad * _for_each_row(grad, upstream).to(grad.dtype) if grad.numel() else None
         for grad in ctx.saved_tensors
