@@ -6,6 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="of the extra 'torch'")
 
+from torch.nn import functional as F  # noqa: E402
 from torch.utils.checkpoint import checkpoint  # noqa: E402
 
 from fastxent import torch as ours  # noqa: E402
@@ -50,12 +51,16 @@ def test_in_place_without_a_gradient_writes_nothing():
     assert torch.equal(layer_logits, head()[1])
 
 
-def test_in_place_of_a_leaf_is_refused_before_it_is_written():
+@pytest.mark.parametrize("view", [lambda z: z, lambda z: z[1:], lambda z: (2 * z).split(3)[1]])
+def test_logits_that_nobody_may_write_are_refused_before_they_are_written_or_marked(view):
     logits = leaf()
-    for view in (logits, logits[1:]):
-        with pytest.raises(RuntimeError, match="leaf Variable that requires grad"):
-            ours.cross_entropy(view, Y[-len(view) :], inplace=True)
-    assert torch.equal(logits, make_logits())
+    refused = view(logits)
+    earlier, before = (refused**2).sum(), refused.detach().clone()
+    with pytest.raises(RuntimeError, match=r"being used in an in-place|multiple views"):
+        ours.cross_entropy(refused, Y[-len(refused) :], inplace=True)
+    assert torch.equal(refused.detach(), before)
+    earlier.backward()
+    assert logits.grad.any()
 
 
 @pytest.mark.parametrize("keeps_its_output", [torch.exp, torch.softmax, torch.tanh])
@@ -100,13 +105,29 @@ def test_in_place_within_a_checkpoint():
     assert_close(*grads)
 
 
-def test_a_bad_target_leaves_the_logits_and_their_history_as_they_were():
+@pytest.mark.parametrize("view", [lambda z: z, lambda z: z.view(6, 7)])
+def test_a_bad_target_leaves_the_logits_and_their_history_as_they_were(view):
     layer, logits = head()
-    with pytest.raises(IndexError):
-        ours.cross_entropy(logits, Y + 7, inplace=True)
+    logits = view(logits)
+    earlier = (logits**2).sum()
+    for bad, error in ((Y + 7, IndexError), (Y[:5], ValueError)):
+        with pytest.raises(error):
+            ours.cross_entropy(logits, bad, inplace=True)
     assert torch.equal(logits, head()[1])
-    logits.sum().backward()
-    assert layer.bias.grad.tolist() == 7 * [len(logits)]
+    (earlier - (logits**2).sum() + logits.sum()).backward()
+    assert layer.bias.grad.tolist() == pytest.approx(7 * [len(logits)])
+
+
+@pytest.mark.parametrize("view", [lambda z: z, lambda z: z.view(6, 7)])
+def test_logits_that_were_not_overwritten_can_be_used_after(view):
+    grads = []
+    for function, options in ((ours.cross_entropy, {"inplace": True}), (F.cross_entropy, {})):
+        layer, logits = head()
+        logits = view(logits)
+        loss = function(logits, Y, -torch.ones(7, dtype=torch.float64), **options)
+        (loss + (logits**2).sum()).backward()
+        grads.append(layer.weight.grad)
+    assert_close(*grads)
 
 
 def test_a_view_from_before_that_is_used_after_is_caught():

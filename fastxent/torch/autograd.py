@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import Function
+from torch.nn import functional as F
 
 from .memory import dtype_of_gradient
-from .solve import Asked, Solved, binary_cross_entropy, cross_entropy
+from .solve import Asked, Solved, as_torch_solves, binary_cross_entropy, cross_entropy
 
 _USED_AFTER = "these logits were used after a loss with inplace=True had overwritten them with their gradient"
 _graph_is_kept = torch._C._autograd._get_current_graph_task_keep_graph
@@ -26,12 +27,12 @@ class WithKnownGradient(Function):
     def forward(
         ctx: Any, solve: Callable[[], Solved], overwrites: bool, input: Tensor, target: Tensor
     ) -> Tensor:
+        loss, grad, target_grad = solve()
         if overwrites:
-            # Of what autograd was handed to this node, which carries the gradient on; what comes after gets
-            # another. PyTorch's own checks of in-place functions come with it, before anything is written.
+            # The history that autograd handed to this node stays, and takes the gradient on; what comes after
+            # gets another.
             with torch.enable_grad():
                 _overwrite(input)
-        loss, grad, target_grad = solve()
         ctx.save_for_backward(grad, target_grad)
         return loss
 
@@ -80,13 +81,23 @@ _overwrite = super(Function, Overwritten).apply
 
 
 def with_known_gradient(solve: Callable[[], Solved], asked: Asked, input: Tensor, target: Tensor) -> Tensor:
-    """The loss; in place PyTorch must refuse a leaf, or a view, before it is written and not after."""
+    """The loss; an error leaves the logits and their history as they were."""
     loss: Tensor
     if asked.inplace and not (input.is_leaf or input._is_view()):
         loss, _ = _in_place(solve, input, target)
-    else:
-        loss = _with_known_gradient(solve, asked.inplace, input, target)
+        return loss
+    if asked.inplace:
+        _have_torch_refuse(input)
+    loss = _with_known_gradient(solve, asked.inplace, input, target)
     return loss
+
+
+def _have_torch_refuse(input: Tensor) -> None:
+    """A leaf, or a view that nobody may write in place: of Functions it does so only when they have run."""
+    base, autograd = input._base, torch._C._autograd
+    may_be_written = autograd.CreationMeta.DEFAULT
+    if base is None or base.is_leaf or autograd._get_creation_meta(input) != may_be_written:
+        input.add_(0)
 
 
 def _gradients(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, Tensor | None]:
@@ -138,7 +149,16 @@ def cross_entropy_op(
     with_target_grad: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     asked = Asked(with_grad, with_target_grad)
-    solved = cross_entropy(input, target, asked, loss_dtype, weight, reduction, ignore_index, label_smoothing)
+    options: dict[str, Any] = {
+        "weight": weight,
+        "reduction": reduction,
+        "ignore_index": ignore_index,
+        "label_smoothing": label_smoothing,
+    }
+    try:
+        solved = cross_entropy(input, target, asked, loss_dtype, **options)
+    except ValueError:
+        solved = as_torch_solves(F.cross_entropy, input, target, asked, **options)
     return _without_none(solved, input)
 
 
@@ -157,7 +177,12 @@ def binary_cross_entropy_op(
     loss_dtype: torch.dtype,
     with_grad: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    solved = binary_cross_entropy(input, target, Asked(with_grad), loss_dtype, weight, reduction, pos_weight)
+    asked = Asked(with_grad)
+    try:
+        solved = binary_cross_entropy(input, target, asked, loss_dtype, weight, reduction, pos_weight)
+    except ValueError:
+        options = {"weight": weight, "reduction": reduction, "pos_weight": pos_weight}
+        solved = as_torch_solves(F.binary_cross_entropy_with_logits, input, target, asked, **options)
     return _without_none(solved, input)
 
 

@@ -81,28 +81,26 @@ def cross_entropy(
             [ 0.1667,  0.1667, -0.3333]])
     """
     refuse_deprecated(size_average, reduce)
-    if not covers_cross_entropy(input, target, weight, ignore_index, reduction, label_smoothing):
-        return F.cross_entropy(
-            input,
-            target,
-            weight,
-            ignore_index=ignore_index,
-            reduction=reduction,
-            label_smoothing=label_smoothing,
-        )
-    dtype, smoothing = loss_dtype(input), float(label_smoothing)
-    asked = _asked(input, target, inplace)
-    if is_traced(input):
-        loss: Tensor = cross_entropy_op(
-            input, target, weight, reduction, ignore_index, smoothing, dtype, asked.grad, asked.target_grad
-        )[0]
-        return loss
-    solver = solve.cross_entropy if input.is_cpu else gpu.cross_entropy
-    return with_known_gradient(
-        lambda: solver(input, target, asked, dtype, weight, reduction, ignore_index, smoothing),
-        asked,
+    if covers_cross_entropy(input, target, weight, ignore_index, reduction, label_smoothing):
+        dtype, asked = loss_dtype(input), _asked(input, target, inplace)
+        options = weight, reduction, ignore_index, float(label_smoothing)
+        if is_traced(input):
+            loss: Tensor = cross_entropy_op(input, target, *options, dtype, asked.grad, asked.target_grad)[0]
+            return loss
+        solver = solve.cross_entropy if input.is_cpu else gpu.cross_entropy
+        try:
+            return with_known_gradient(
+                lambda: solver(input, target, asked, dtype, *options), asked, input, target
+            )
+        except ValueError:  # of fastxent, before anything is written; PyTorch takes it, or says the same
+            pass
+    return F.cross_entropy(
         input,
         target,
+        weight,
+        ignore_index=ignore_index,
+        reduction=reduction,
+        label_smoothing=label_smoothing,
     )
 
 
@@ -154,21 +152,23 @@ def binary_cross_entropy_with_logits(
     tensor([-0.0596,  0.1345])
     """
     refuse_deprecated(size_average, reduce)
-    if not covers_binary_cross_entropy(input, target, weight, pos_weight, reduction):
-        return F.binary_cross_entropy_with_logits(
-            input, target, weight, reduction=reduction, pos_weight=pos_weight
-        )
-    dtype, asked = loss_dtype(input), _asked(input, target, inplace)
-    if is_traced(input):
-        loss: Tensor = binary_cross_entropy_op(
-            input, target, weight, reduction, pos_weight, dtype, asked.grad
-        )[0]
-        return loss
-    return with_known_gradient(
-        lambda: solve.binary_cross_entropy(input, target, asked, dtype, weight, reduction, pos_weight),
-        asked,
-        input,
-        target,
+    if covers_binary_cross_entropy(input, target, weight, pos_weight, reduction):
+        dtype, asked = loss_dtype(input), _asked(input, target, inplace)
+        options = weight, reduction, pos_weight
+        if is_traced(input):
+            loss: Tensor = binary_cross_entropy_op(input, target, *options, dtype, asked.grad)[0]
+            return loss
+        try:
+            return with_known_gradient(
+                lambda: solve.binary_cross_entropy(input, target, asked, dtype, *options),
+                asked,
+                input,
+                target,
+            )
+        except ValueError:  # as above
+            pass
+    return F.binary_cross_entropy_with_logits(
+        input, target, weight, reduction=reduction, pos_weight=pos_weight
     )
 
 

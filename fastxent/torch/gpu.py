@@ -6,12 +6,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 import fastxent
 
 from .memory import dtype_of_gradient
-from .solve import Asked, Solved, as_torch_solves, mean_that_may_be_of_nothing
+from .solve import Asked, Solved, mean_that_may_be_of_nothing
 
 
 def is_on_gpu_in_use(tensor: Tensor) -> bool:
@@ -35,8 +34,12 @@ def cross_entropy(
 ) -> Solved:
     """As `solve.cross_entropy`, for class indices. A loss that is one number is waited for."""
     logits = input.detach()
-    torch_options = {"weight": weight, "ignore_index": ignore_index, "label_smoothing": label_smoothing}
-    options: dict[str, Any] = torch_options | {"reduction": reduction}
+    options: dict[str, Any] = {
+        "weight": weight,
+        "ignore_index": ignore_index,
+        "reduction": reduction,
+        "label_smoothing": label_smoothing,
+    }
     if logits.dim() > 2:
         options["axis"] = 1
     if reduction == "none":
@@ -50,8 +53,8 @@ def cross_entropy(
             loss = fastxent.cross_entropy(logits, target, **options)
         else:
             loss, _ = fastxent.cross_entropy_with_grad(logits, target, grad_out=grad, **options)
-    except (ValueError, NotImplementedError):  # negative weights; rows on more than two axes
-        return as_torch_solves(F.cross_entropy, input, target, asked, reduction=reduction, **torch_options)
+    except NotImplementedError as error:  # rows on more than two axes are no error to PyTorch
+        raise ValueError(str(error)) from error
     if isinstance(loss, float):
         if reduction == "mean" and loss == 0:
             loss = mean_that_may_be_of_nothing(target, weight, ignore_index)

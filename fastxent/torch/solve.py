@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import numba
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 import fastxent
 
@@ -52,11 +51,7 @@ def cross_entropy(
     if target_grad is not None:
         options["targets_grad_out"] = array_of(target_grad)
     functions = fastxent.cross_entropy, fastxent.cross_entropy_with_grad
-    try:
-        loss, grad = _loss_and_grad(functions, input, target, asked, options)
-    except ValueError:
-        options = {"ignore_index": ignore_index, "label_smoothing": label_smoothing, "weight": weight}
-        return as_torch_solves(F.cross_entropy, input, target, asked, reduction=reduction, **options)
+    loss, grad = _loss_and_grad(functions, input, target, asked, options)
     if by_class and reduction == "mean" and loss == 0:
         loss = mean_that_may_be_of_nothing(target, weight, ignore_index)
     return _loss(loss, loss_dtype), grad, target_grad
@@ -74,11 +69,7 @@ def binary_cross_entropy(
     weights = {"weight": weight, "pos_weight": pos_weight}
     options = {name: None if w is None else array_of(w) for name, w in weights.items()}
     functions = fastxent.binary_cross_entropy, fastxent.binary_cross_entropy_with_grad
-    try:
-        loss, grad = _loss_and_grad(functions, input, target, asked, {"reduction": reduction, **options})
-    except ValueError:
-        function = F.binary_cross_entropy_with_logits
-        return as_torch_solves(function, input, target, asked, reduction=reduction, **weights)
+    loss, grad = _loss_and_grad(functions, input, target, asked, {"reduction": reduction, **options})
     return _loss(loss, loss_dtype), grad, None
 
 
