@@ -42,6 +42,18 @@ def view_all(logits, grad, view):
     return result
 
 
+@pytest.mark.parametrize("view", [lambda z: z, lambda z: z.view(6, 7)])
+def test_in_place_bears_with_logits_that_retain_their_gradient(view):
+    grads = []
+    for inplace in (True, False):
+        layer, logits = head()
+        logits = view(logits)
+        logits.retain_grad()
+        ours.cross_entropy(logits, Y, inplace=inplace).backward()
+        grads.append(layer.weight.grad)
+    assert_close(*grads)
+
+
 def test_in_place_without_a_gradient_writes_nothing():
     logits = make_logits()
     ours.cross_entropy(logits, Y, inplace=True)

@@ -52,10 +52,10 @@ class InPlace(Function):
         ctx.mark_dirty(input)
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(grad, target_grad)
-        return loss, input
+        return input, loss  # retain_grad() wants what is overwritten first
 
     @staticmethod
-    def backward(ctx: Any, upstream: Tensor | None, of_logits: Tensor | None) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, of_logits: Tensor | None, upstream: Tensor | None) -> tuple[Tensor | None, ...]:
         if of_logits is not None:
             raise RuntimeError(_USED_AFTER)
         return (None, None, None) if upstream is None else (None, *_gradients(ctx, upstream))
@@ -84,7 +84,7 @@ def with_known_gradient(solve: Callable[[], Solved], asked: Asked, input: Tensor
     """The loss; an error leaves the logits and their history as they were."""
     loss: Tensor
     if asked.inplace and not (input.is_leaf or input._is_view()):
-        loss, _ = _in_place(solve, input, target)
+        _, loss = _in_place(solve, input, target)
         return loss
     if asked.inplace:
         _have_torch_refuse(input)
