@@ -1,5 +1,7 @@
 """The losses for PyTorch behave in autograd as its own do, or say clearly that they do not."""
 
+from functools import partial
+
 import pytest
 
 torch = pytest.importorskip("torch", reason="of the extra 'torch'")
@@ -89,6 +91,25 @@ def test_each_backward_of_a_kept_graph_gives_the_gradient_anew(function, torchs,
     assert_close(last, 0.5 * expected)
     with pytest.raises(RuntimeError, match="second time"):
         loss.backward()
+
+
+@each_loss
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # PyTorch's own
+def test_several_backwards_at_once(function, torchs, target):
+    grads = []
+    for loss_of in (function, torchs):
+        logits = leaf()
+        losses = loss_of(logits, target, reduction="none")
+        upstream = torch.eye(losses.numel(), dtype=torch.float64).view(-1, *losses.shape)
+
+        def back(one, losses=losses, logits=logits):
+            return torch.autograd.grad(losses, logits, one, retain_graph=True)[0]
+
+        mean = torch.autograd.functional.jacobian(partial(loss_of, target=target), logits, vectorize=True)
+        at_once = torch.autograd.grad(losses, logits, upstream, retain_graph=True, is_grads_batched=True)[0]
+        grads.append((mean, at_once, torch.vmap(back)(upstream)))
+    for grad, expected in zip(*grads, strict=True):
+        assert_close(grad, expected)
 
 
 @each_loss

@@ -15,6 +15,7 @@ from .solve import Asked, Solved, as_torch_solves, binary_cross_entropy, cross_e
 
 _USED_AFTER = "these logits were used after a loss with inplace=True had overwritten them with their gradient"
 _graph_is_kept = torch._C._autograd._get_current_graph_task_keep_graph
+_has_storage = torch._C._has_storage
 
 
 class WithKnownGradient(Function):
@@ -119,6 +120,8 @@ def _scaled(grad: Tensor | None, upstream: Tensor) -> Tensor | None:
     """The last backward through a graph may have the array itself; one before gets another."""
     if grad is None:
         return None
+    if not _has_storage(upstream):  # one for each of a batch
+        return grad * _for_each_row(grad, upstream)
     if _graph_is_kept():
         return torch.mul(grad, _for_each_row(grad, upstream), out=torch.empty_like(grad))
     if upstream.dim() == 0 and upstream.item() == 1:
