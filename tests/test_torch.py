@@ -130,6 +130,13 @@ def test_targets_of_other_integer_dtypes(dtype):
     torch.testing.assert_close(result, F.cross_entropy(logits, y))
 
 
+def test_losses_are_where_the_logits_are_and_not_on_the_default_device():
+    logits, y, soft, _ = problem()
+    with torch.device("meta"):
+        for function, target in ((ours.cross_entropy, y), (ours.binary_cross_entropy_with_logits, soft)):
+            assert function(logits, target).is_cpu
+
+
 def test_a_mean_of_nothing_is_nan_and_one_of_zeros_is_zero():
     logits, y, _, weight = problem()
     logits.requires_grad_()

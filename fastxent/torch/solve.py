@@ -16,6 +16,8 @@ import fastxent
 from .._dispatch import PARALLEL_FROM
 from .memory import array_of, dtype_of_gradient, memory_for_gradient, tensor_of
 
+_CPU = torch.device("cpu")  # as a name it takes PyTorch longer
+
 
 class Asked(NamedTuple):
     """Besides the loss: gradients by input and target, and whether the first may overwrite the input."""
@@ -136,7 +138,7 @@ def mean_that_may_be_of_nothing(target: Tensor, weight: Tensor | None, ignore_in
 
 def _loss(value: Any, dtype: torch.dtype) -> Tensor:
     if isinstance(value, float):
-        return torch.scalar_tensor(value, dtype=dtype)
+        return torch.scalar_tensor(value, dtype=dtype, device=_CPU)
     return torch.from_numpy(value).to(dtype)
 
 
