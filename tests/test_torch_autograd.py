@@ -175,6 +175,14 @@ def test_transforms_are_torchs_own(function, torchs, target):
         assert_close(transform(function), transform(torchs))
 
 
+@each_loss
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # PyTorch's own
+@pytest.mark.filterwarnings("ignore:Converting a tensor")  # as well
+def test_a_trace_computes_the_loss_of_other_logits(function, torchs, target):
+    traced = torch.jit.trace(function, (make_logits(), target), check_trace=False)
+    assert_close(traced(2 * make_logits(), target), torchs(2 * make_logits(), target))
+
+
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # PyTorch's own
 def test_forward_mode_is_refused():
     with forward_ad.dual_level(), pytest.raises(RuntimeError, match="forward mode AD"):

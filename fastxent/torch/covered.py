@@ -64,8 +64,10 @@ def _is_logits(input: Any, has_gpu_path: bool) -> bool:
     if _is_plain(input) and (
         input.is_cpu or (has_gpu_path and not is_traced(input) and is_on_gpu_in_use(input))
     ):
+        if _is_transformed():
+            return False
         shape = input.shape
-        return input.dtype in _FLOATS and len(shape) > 0 and 0 not in shape and not _is_transformed()
+        return input.dtype in _FLOATS and len(shape) > 0 and 0 not in shape
     if isinstance(input, Tensor) and input.device.type not in ("cpu", "meta"):
         _warn_of_device(input.device.type)
     return False
@@ -105,8 +107,8 @@ def _broadcasts(tensor: Tensor, input: Tensor) -> bool:
 
 
 def _is_transformed() -> bool:
-    """Whether by `torch.func`, which may want any derivative."""
-    return torch._C._are_functorch_transforms_active()
+    """Whether by `torch.func`, which may want any derivative, or `torch.jit.trace`, which sees no kernel."""
+    return torch._C._are_functorch_transforms_active() or torch._C._get_tracing_state() is not None
 
 
 def is_traced(input: Tensor) -> bool:
