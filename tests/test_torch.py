@@ -113,6 +113,18 @@ def test_strided_and_expanded_inputs(strided):
     assert_as_torch(BINARIES, view, soft)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16], ids=str)
+def test_tensors_that_numpy_has_not_are_torchs(dtype):
+    logits, y, soft, weight = problem(dtype)
+    negative = torch._neg_view(logits).requires_grad_()
+    assert_as_torch(CROSS_ENTROPIES, negative, y, torch._neg_view(-weight))
+    assert_as_torch(CROSS_ENTROPIES, logits, torch._neg_view(-soft))
+    assert_as_torch(BINARIES, negative, torch._neg_view(-soft), pos_weight=weight)
+    zeros = torch._efficientzerotensor((6, 7), dtype=dtype)
+    assert_as_torch(CROSS_ENTROPIES, zeros, y)
+    assert_as_torch(BINARIES, logits, zeros)
+
+
 def test_gradients_have_the_strides_of_the_logits():
     images = torch.randn(2, 7, 4, 5, requires_grad=True)
     y = torch.randint(7, (2, 4, 5))

@@ -17,11 +17,15 @@ _kept: list[tuple[NDArray[np.uint8], weakref.ref[Any]]] = []
 
 
 def array_of(tensor: Tensor) -> NDArray[Any]:
-    if tensor.dtype is not torch.bfloat16:
-        return tensor.numpy()
-    import ml_dtypes
+    """A ValueError for tensors that NumPy has nothing like: with the negative bit set, or a ZeroTensor."""
+    try:
+        if tensor.dtype is not torch.bfloat16:
+            return tensor.numpy()
+        import ml_dtypes
 
-    return tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
+        return tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
+    except RuntimeError as error:
+        raise ValueError(str(error)) from error
 
 
 def tensor_of(array: NDArray[Any], dtype: torch.dtype) -> Tensor:
