@@ -1,5 +1,6 @@
 """The losses for PyTorch behave in autograd as its own do, or say clearly that they do not."""
 
+from contextlib import nullcontext
 from functools import partial
 
 import pytest
@@ -221,6 +222,26 @@ def test_operators_are_seen_by_those_who_watch():
     assert "fastxent.cross_entropy" in graph.code
     for result, expected in zip(graph(leaf(), Y), loss_and_grad(leaf(), Y), strict=True):
         assert_close(result.detach(), expected.detach())
+
+
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+def test_values_that_fastxent_refuses_are_torchs_where_operators_are_watched(backend):
+    soft, weight = make_logits().softmax(1), torch.linspace(-1, 1, 7, dtype=torch.float64)
+    for function, torchs, *arguments in (
+        (ours.cross_entropy, F.cross_entropy, Y, weight),
+        (ours.cross_entropy, F.cross_entropy, soft.requires_grad_(), weight),
+        (ours.binary_cross_entropy_with_logits, F.binary_cross_entropy_with_logits, 3 * soft.detach()),
+    ):
+        compiled = torch.compile(function, backend=backend, fullgraph=True)
+        results = []
+        for loss_of in (torchs, compiled, function):
+            with FlopCounterMode(display=False) if loss_of is function else nullcontext():
+                loss = loss_of(logits := leaf(), *arguments)
+                by = [t for t in (logits, arguments[0]) if t.requires_grad]
+                results.append((loss.detach(), *torch.autograd.grad(loss, by)))
+        for result in results[1:]:
+            for value, expected in zip(result, results[0], strict=True):
+                assert_close(value, expected)
 
 
 class Model(torch.nn.Module):

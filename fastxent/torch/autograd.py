@@ -161,7 +161,7 @@ def cross_entropy_op(
     try:
         solved = cross_entropy(input, target, asked, loss_dtype, **options)
     except ValueError:
-        solved = as_torch_solves(F.cross_entropy, input, target, asked, **options)
+        solved = as_torch_solves(F.cross_entropy, input, target, asked, loss_dtype, options)
     return _without_none(solved, input)
 
 
@@ -184,8 +184,9 @@ def binary_cross_entropy_op(
     try:
         solved = binary_cross_entropy(input, target, asked, loss_dtype, weight, reduction, pos_weight)
     except ValueError:
+        function = F.binary_cross_entropy_with_logits
         options = {"weight": weight, "reduction": reduction, "pos_weight": pos_weight}
-        solved = as_torch_solves(F.binary_cross_entropy_with_logits, input, target, asked, **options)
+        solved = as_torch_solves(function, input, target, asked, loss_dtype, options)
     return _without_none(solved, input)
 
 

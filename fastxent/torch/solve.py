@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -115,17 +116,27 @@ def _of_arrays(
 
 
 def as_torch_solves(
-    function: Callable[..., Tensor], input: Tensor, target: Tensor, asked: Asked, **options: Any
+    function: Callable[..., Tensor],
+    input: Tensor,
+    target: Tensor,
+    asked: Asked,
+    loss_dtype: torch.dtype,
+    options: dict[str, Any],
 ) -> Solved:
     """For values that fastxent refuses and PyTorch takes: negative weights, targets beyond 0 and 1."""
-    with torch.enable_grad():
+
+    def solve() -> Solved:
         z = input.detach().requires_grad_(asked.grad)
-        t = target.detach().requires_grad_() if asked.target_grad else target
-        loss = function(z, t, **options)
+        t = target.detach().requires_grad_(asked.target_grad)
+        with torch.autocast("cpu", enabled=loss_dtype is torch.float32):  # for operands of half types
+            loss = function(z, t, **options)
         by = [tensor for tensor in (z, t) if tensor.requires_grad]
         grads = iter(torch.autograd.grad(loss.sum(), by) if by else ())
-    grad = next(grads).to(dtype_of_gradient(input)) if asked.grad else None
-    return loss.detach(), grad, next(grads) if asked.target_grad else None
+        grad = next(grads).to(dtype_of_gradient(input)) if asked.grad else None
+        return loss.detach(), grad, next(grads) if asked.target_grad else None
+
+    with ThreadPoolExecutor(1) as threads:  # for which the operator has not switched autograd off
+        return threads.submit(solve).result()
 
 
 def mean_that_may_be_of_nothing(target: Tensor, weight: Tensor | None, ignore_index: int) -> float:
