@@ -11,6 +11,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="of the extra 'torch'")
 
 from torch.nn import functional as F  # noqa: E402
+from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
 import fastxent  # noqa: E402
 from fastxent import torch as ours  # noqa: E402
@@ -136,10 +137,15 @@ def test_gradients_have_the_strides_of_the_logits():
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32, torch.uint16], ids=str)
 def test_targets_of_other_integer_dtypes(dtype):
-    logits, y, _, _ = problem()
+    logits, y, _, weight = problem()
     kept = y >= 0
     result = ours.cross_entropy(logits[kept], y[kept].to(dtype))
     torch.testing.assert_close(result, F.cross_entropy(logits, y))
+    left_to_torch = ours.cross_entropy(logits[kept], y[kept].to(dtype), -weight)
+    torch.testing.assert_close(left_to_torch, F.cross_entropy(logits, y, -weight))
+    with FlopCounterMode(display=False):
+        left_by_the_operator = ours.cross_entropy(logits[kept], y[kept].to(dtype), -weight)
+    torch.testing.assert_close(left_by_the_operator, left_to_torch)
 
 
 def test_losses_are_where_the_logits_are_and_not_on_the_default_device():

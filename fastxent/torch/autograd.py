@@ -161,7 +161,8 @@ def cross_entropy_op(
     try:
         solved = cross_entropy(input, target, asked, loss_dtype, **options)
     except ValueError:
-        solved = as_torch_solves(F.cross_entropy, input, target, asked, loss_dtype, options)
+        by = target if target.is_floating_point() else target.long()
+        solved = as_torch_solves(F.cross_entropy, input, by, asked, loss_dtype, options)
     return _without_none(solved, input)
 
 

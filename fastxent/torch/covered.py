@@ -16,7 +16,7 @@ from .gpu import is_on_gpu_in_use
 _HALF = frozenset((torch.float16, torch.bfloat16))
 _CAST = _HALF | {torch.float32}  # by autocast, to float32
 _FLOATS = _CAST | {torch.float64}
-_INTEGERS = frozenset(
+INTEGERS = frozenset(
     (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.uint16, torch.uint32, torch.uint64)
 )
 _REDUCTIONS = ("mean", "sum", "none")
@@ -26,7 +26,7 @@ _TENSOR_TYPES = frozenset((Tensor, Parameter, FakeTensor))  # other subclasses h
 def covers_cross_entropy(
     input: Any, target: Any, weight: Any, ignore_index: Any, reduction: Any, label_smoothing: Any
 ) -> bool:
-    by_class = isinstance(target, Tensor) and target.dtype in _INTEGERS
+    by_class = isinstance(target, Tensor) and target.dtype in INTEGERS
     if not (
         _is_logits(input, by_class)
         and _is_beside(target, input)

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from . import gpu, solve
 from .autograd import binary_cross_entropy_op, cross_entropy_op, with_known_gradient
-from .covered import covers_binary_cross_entropy, covers_cross_entropy, is_traced, loss_dtype
+from .covered import INTEGERS, covers_binary_cross_entropy, covers_cross_entropy, is_traced, loss_dtype
 
 
 def cross_entropy(
@@ -94,6 +94,8 @@ def cross_entropy(
             )
         except ValueError:  # of fastxent, before anything is written; PyTorch takes it, or says the same
             pass
+    if isinstance(target, Tensor) and target.dtype in INTEGERS:
+        target = target.long()  # of others than int64 PyTorch has no loss
     return F.cross_entropy(
         input,
         target,
