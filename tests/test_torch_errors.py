@@ -1,5 +1,6 @@
 """Bad input to the losses for PyTorch raises what PyTorch raises."""
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="of the extra 'torch'")
@@ -33,6 +34,7 @@ BAD = [
     (LOGITS, Y, [1.0] * 7),
     (LOGITS, Y, {"label_smoothing": 1.5}),
     (LOGITS, Y, {"label_smoothing": "a"}),
+    (LOGITS, Y, {"label_smoothing": np.array([0.1])}),
     (LOGITS, Y, {"ignore_index": 1.0}),
     (LOGITS, Y, {"ignore_index": 2**70}),
     (LOGITS, Y, {"reduction": "average"}),

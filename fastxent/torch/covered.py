@@ -31,6 +31,7 @@ def covers_cross_entropy(
         _is_logits(input, by_class)
         and _is_beside(target, input)
         and reduction in _REDUCTIONS
+        and isinstance(label_smoothing, (int, float))
         and 0 <= label_smoothing <= 1
     ):
         return False
