@@ -14,6 +14,9 @@ from .memory import dtype_of_gradient
 from .solve import Asked, Solved, as_torch_solves, binary_cross_entropy, cross_entropy
 
 _USED_AFTER = "these logits were used after a loss with inplace=True had overwritten them with their gradient"
+_NO_SECOND_DERIVATIVES = (
+    "fastxent.torch has no second derivatives; for create_graph=True take the loss of torch.nn.functional"
+)
 _graph_is_kept = torch._C._autograd._get_current_graph_task_keep_graph
 _has_storage = torch._C._has_storage
 
@@ -103,17 +106,10 @@ def _have_torch_refuse(input: Tensor) -> None:
 
 def _gradients(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, Tensor | None]:
     """By input and target."""
-    _refuse_second_derivatives()
+    if torch.is_grad_enabled():
+        raise RuntimeError(_NO_SECOND_DERIVATIVES)
     grad, target_grad = ctx.saved_tensors
     return _scaled(grad, upstream), _scaled(target_grad, upstream)
-
-
-def _refuse_second_derivatives() -> None:
-    if torch.is_grad_enabled():
-        raise RuntimeError(
-            "fastxent.torch has no second derivatives; for create_graph=True take the loss of"
-            " torch.nn.functional"
-        )
 
 
 def _scaled(grad: Tensor | None, upstream: Tensor) -> Tensor | None:
@@ -211,7 +207,7 @@ def _(
 ) -> tuple[Tensor, Tensor, Tensor]:
     rows = input.shape[:0] if input.dim() == 1 else (*input.shape[:1], *input.shape[2:])
     loss = input.new_empty(rows if reduction == "none" else (), dtype=loss_dtype)
-    grad = torch.empty_like(input, dtype=dtype_of_gradient(input)) if with_grad else None
+    grad = torch.empty_like(input, dtype=dtype_of_gradient(input.dtype)) if with_grad else None
     return _without_none((loss, grad, torch.empty_like(target) if with_target_grad else None), input)
 
 
@@ -226,7 +222,7 @@ def _(
     with_grad: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     loss = input.new_empty(input.shape if reduction == "none" else (), dtype=loss_dtype)
-    grad = torch.empty_like(input, dtype=dtype_of_gradient(input)) if with_grad else None
+    grad = torch.empty_like(input, dtype=dtype_of_gradient(input.dtype)) if with_grad else None
     return _without_none((loss, grad, None), input)
 
 
@@ -236,7 +232,8 @@ def _save_gradients(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...
 
 
 def _scale_gradients(ctx: Any, upstream: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-    _refuse_second_derivatives()
+    if torch.is_grad_enabled():
+        raise RuntimeError(_NO_SECOND_DERIVATIVES)
     grads: list[Tensor | None] = [
         grad * _for_each_row(grad, upstream).to(grad.dtype) if grad.numel() else None
         for grad in ctx.saved_tensors

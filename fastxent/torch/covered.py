@@ -9,9 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch._subclasses import FakeTensor
+from torch.compiler import is_compiling
 from torch.nn.parameter import Parameter
 
 from .gpu import is_on_gpu_in_use
+
+# Under one name each, which every call of a loss asks for.
+_transforms_are_active = torch._C._are_functorch_transforms_active
+_n_watching = torch._C._len_torch_dispatch_stack
+_state_of_trace = torch._C._get_tracing_state
 
 _HALF = frozenset((torch.float16, torch.bfloat16))
 _CAST = _HALF | {torch.float32}  # by autocast, to float32
@@ -109,14 +115,12 @@ def _broadcasts(tensor: Tensor, input: Tensor) -> bool:
 
 def _is_transformed() -> bool:
     """Whether by `torch.func`, which may want any derivative, or `torch.jit.trace`, which sees no kernel."""
-    return torch._C._are_functorch_transforms_active() or torch._C._get_tracing_state() is not None
+    return _transforms_are_active() or _state_of_trace() is not None
 
 
 def is_traced(input: Tensor) -> bool:
     """Whether someone watches the operators that are called."""
-    return (
-        torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() > 0 or type(input) is FakeTensor
-    )
+    return is_compiling() or _n_watching() > 0 or type(input) is FakeTensor
 
 
 @cache

@@ -47,7 +47,7 @@ def cross_entropy(
         options["loss_out"] = logits.new_empty(target.shape, dtype=row_dtype)
     grad: Any = None
     if asked.grad:
-        grad = logits if asked.inplace else torch.empty_like(logits, dtype=dtype_of_gradient(logits))
+        grad = logits if asked.inplace else torch.empty_like(logits, dtype=dtype_of_gradient(logits.dtype))
     try:
         if grad is None:
             loss = fastxent.cross_entropy(logits, target, **options)

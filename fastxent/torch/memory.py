@@ -34,9 +34,8 @@ def tensor_of(array: NDArray[Any], dtype: torch.dtype) -> Tensor:
     return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
 
 
-def dtype_of_gradient(input: Tensor) -> torch.dtype:
+def dtype_of_gradient(dtype: torch.dtype) -> torch.dtype:
     """Not float16, where most of it would be 0 before backward has multiplied it by a loss scale."""
-    dtype: torch.dtype = input.dtype
     return torch.float32 if dtype is torch.float16 else dtype
 
 
@@ -46,12 +45,13 @@ def memory_for_gradient(input: Tensor, dtype: torch.dtype, logits: NDArray[Any])
     New pages for a large one take longer than its numbers, so it gets the memory of the last large one, if
     that suffices and no tensor has it any more.
     """
-    if not logits.flags.c_contiguous:
-        return torch.empty_like(input, dtype=dtype)
+    if logits.flags.c_contiguous and logits.nbytes < _LARGE and dtype is not torch.float16:
+        return None
+    dtype = dtype_of_gradient(dtype)
     n_bytes = logits.size * dtype.itemsize
-    if n_bytes >= _LARGE:
+    if logits.flags.c_contiguous and n_bytes >= _LARGE:
         return _in_kept_memory(n_bytes).view(dtype).view(input.shape)
-    return None if n_bytes == logits.nbytes else torch.empty_like(input, dtype=dtype)
+    return torch.empty_like(input, dtype=dtype)
 
 
 def _in_kept_memory(n_bytes: int) -> Tensor:

@@ -105,7 +105,7 @@ def _of_arrays(
     if asked.inplace:
         loss, _ = with_grad(logits, targets, grad_out=logits, **options)
         return loss, input.detach()
-    dtype = dtype_of_gradient(input)
+    dtype = input.dtype
     grad = memory_for_gradient(input, dtype, logits)
     if grad is None:
         loss, values = with_grad(logits, targets, **options)
@@ -132,7 +132,7 @@ def as_torch_solves(
             loss = function(z, t, **options)
         by = [tensor for tensor in (z, t) if tensor.requires_grad]
         grads = iter(torch.autograd.grad(loss.sum(), by) if by else ())
-        grad = next(grads).to(dtype_of_gradient(input)) if asked.grad else None
+        grad = next(grads).to(dtype_of_gradient(input.dtype)) if asked.grad else None
         return loss.detach(), grad, next(grads) if asked.target_grad else None
 
     with ThreadPoolExecutor(1) as threads:  # for which the operator has not switched autograd off
