@@ -209,6 +209,9 @@ def test_operators_are_registered_as_torch_wants_them(reduction):
     torch.library.opcheck(by_class, (leaf(), soft, weight, *options, True, True))
     binary = torch.ops.fastxent.binary_cross_entropy_with_logits.default
     torch.library.opcheck(binary, (leaf(), soft.detach(), weight, reduction, None, torch.float64, True))
+    images = make_logits().repeat(2, 1, 1).transpose(1, 2).requires_grad_()
+    torch.library.opcheck(by_class, (images, Y.repeat(2, 1), -weight, *options, True, False))
+    torch.library.opcheck(binary, (images, 3 * images.detach(), None, reduction, None, torch.float64, True))
 
 
 def test_operators_are_seen_by_those_who_watch():

@@ -123,7 +123,10 @@ def as_torch_solves(
     loss_dtype: torch.dtype,
     options: dict[str, Any],
 ) -> Solved:
-    """For values that fastxent refuses and PyTorch takes: negative weights, targets beyond 0 and 1."""
+    """For values that fastxent refuses and PyTorch takes: negative weights, targets beyond 0 and 1.
+
+    The results have the strides that fastxent's have, on which compiled code relies.
+    """
 
     def solve() -> Solved:
         z = input.detach().requires_grad_(asked.grad)
@@ -132,8 +135,10 @@ def as_torch_solves(
             loss = function(z, t, **options)
         by = [tensor for tensor in (z, t) if tensor.requires_grad]
         grads = iter(torch.autograd.grad(loss.sum(), by) if by else ())
-        grad = next(grads).to(dtype_of_gradient(input.dtype)) if asked.grad else None
-        return loss.detach(), grad, next(grads) if asked.target_grad else None
+        dtype = dtype_of_gradient(input.dtype)
+        grad = torch.empty_like(input, dtype=dtype).copy_(next(grads)) if asked.grad else None
+        target_grad = torch.empty_like(target).copy_(next(grads)) if asked.target_grad else None
+        return loss.detach().contiguous(), grad, target_grad
 
     with ThreadPoolExecutor(1) as threads:  # for which the operator has not switched autograd off
         return threads.submit(solve).result()
