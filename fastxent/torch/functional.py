@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import product
 from typing import Any
 
 import torch
@@ -12,8 +11,6 @@ from torch.nn import functional as F
 from . import gpu, solve
 from .autograd import binary_cross_entropy_op, cross_entropy_op, with_known_gradient
 from .covered import INTEGERS, covers_binary_cross_entropy, covers_cross_entropy, is_traced, loss_dtype
-
-_ASKED = {each: solve.Asked(*each) for each in product((False, True), repeat=3)}  # to make one takes longer
 
 
 def cross_entropy(
@@ -187,6 +184,5 @@ def refuse_deprecated(size_average: Any, reduce: Any) -> None:
 
 def _asked(input: Tensor, target: Tensor, inplace: bool) -> solve.Asked:
     if not torch.is_grad_enabled():
-        return _ASKED[False, False, False]
-    grad = input.requires_grad
-    return _ASKED[grad, target.requires_grad, grad if inplace else False]
+        return solve.Asked(False)
+    return solve.Asked(input.requires_grad, target.requires_grad, inplace and input.requires_grad)
