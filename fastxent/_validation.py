@@ -1,6 +1,6 @@
-"""Turns array-likes and options into checked ones, or raises a clear error before anything is written.
+"""Turns array-likes into checked ones, or raises a clear error before anything is written.
 
-Nothing else in the package raises on user input.
+`_options` does so with options.
 """
 
 from __future__ import annotations

@@ -37,7 +37,12 @@ def tuples(i, j, x, y):
     return pair, pair.second[1][:1], (1, 2.5)
 
 
-@pytest.mark.parametrize("function", [arithmetic, comparisons, conversions, tuples])
+def comprehensions(i, j, x, y):
+    pair = Pair(*(max(k, 2) for k in (i, j)))
+    return pair, [float(k) * x for k in pair][1]
+
+
+@pytest.mark.parametrize("function", [arithmetic, comparisons, conversions, tuples, comprehensions])
 @pytest.mark.parametrize("arguments", [(7, 2, 1.25, 3.5), (-7, 3, 2.0, -2.0), (2**40, -5, 1e15, 1e-3)])
 def test_formula_gives_what_python_gives(function, arguments):
     from_formula = formula(function)
