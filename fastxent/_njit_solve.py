@@ -39,9 +39,12 @@ class _Invalid(ValueError):
         return message.format(*values)
 
 
+_OUTPUTS = "loss_out", "lse_out", "rank_out", "entropy_out", "hess_out", "grad_out"
+
+
 class _Overlap(ValueError):
     def __str__(self):
-        name = ("loss_out", "lse_out", "rank_out", "entropy_out", "hess_out", "grad_out")[self.args[0]]
+        name = _OUTPUTS[self.args[0]]
         but = ", unless it is the logits" if name == "grad_out" else ""
         return f"{name} must not overlap another array in memory{but}"
 
@@ -74,34 +77,55 @@ def _first_bad(weights):
     return -1
 
 
-@function
-def _check_weights(name, weights, shape):
-    if weights is not None:
-        if weights.shape != shape:
-            raise _Invalid("{} must have shape {}, got {}", name, shape, weights.shape)
-        i = _first_bad(weights)
-        if i >= 0:
-            bad = weights.flat[i]
-            raise _Invalid("{} must be finite and at least 0, got {} at flat index {}", name, bad, i)
+# What checks several arguments is made for each: Numba 0.63 mixes up constants that one function is called
+# with and raises.
+def _check_of_weights(name: str) -> Any:
+    of_shape = f"{name} must have shape {{}}, got {{}}"
+    of_values = f"{name} must be finite and at least 0, got {{}} at flat index {{}}"
+
+    @function
+    def check(weights, shape):
+        if weights is not None:
+            if weights.shape != shape:
+                raise _Invalid(of_shape, shape, weights.shape)
+            i = _first_bad(weights)
+            if i >= 0:
+                raise _Invalid(of_values, weights.flat[i], i)
+
+    return check
 
 
-@function
-def _check_output(name, out, shape):
-    if out is not None:
-        if out.shape != shape:
-            raise _Invalid("{} must have shape {}, got {}", name, shape, out.shape)
-        if overlaps_itself(out):
-            raise _Invalid(
-                "{} must have memory of its own for every element, got strides {}", name, out.strides
-            )
+def _check_of_output(name: str) -> Any:
+    of_shape = f"{name} must have shape {{}}, got {{}}"
+    of_strides = f"{name} must have memory of its own for every element, got strides {{}}"
+
+    @function
+    def check(out, shape):
+        if out is not None:
+            if out.shape != shape:
+                raise _Invalid(of_shape, shape, out.shape)
+            if overlaps_itself(out):
+                raise _Invalid(of_strides, out.strides)
+
+    return check
 
 
-@function
-def _check_factor(name, number, least, most):
-    if number is not None and not least <= number <= most:
-        raise _Invalid(
-            "{} must be from {:.3g} to {:.3g} for logits of this dtype, got {}", name, least, most, number
-        )
+def _check_of_factor(name: str) -> Any:
+    of_range = f"{name} must be from {{:.3g}} to {{:.3g}} for logits of this dtype, got {{}}"
+
+    @function
+    def check(number, least, most):
+        if number is not None and not least <= number <= most:
+            raise _Invalid(of_range, least, most, number)
+
+    return check
+
+
+_check_weight, _check_sample_weight = map(_check_of_weights, ("weight", "sample_weight"))
+_check_loss, _check_lse, _check_rank, _check_entropy, _check_hess, _check_grad = map(
+    _check_of_output, _OUTPUTS
+)
+_check_softcap, _check_scale = map(_check_of_factor, ("softcap", "logit_scale"))
 
 
 @function
@@ -186,17 +210,17 @@ def solver(reduction: str, **given: types.Type | None) -> Any:
                 z.shape[:-1],
                 y.shape,
             )
-        _check_weights("weight", w, z.shape[-1:])
-        _check_weights("sample_weight", s, z.shape[:-1])
-        _check_factor("softcap", softcap, least, most)
-        _check_factor("logit_scale", logit_scale, least, most)
+        _check_weight(w, z.shape[-1:])
+        _check_sample_weight(s, z.shape[:-1])
+        _check_softcap(softcap, least, most)
+        _check_scale(logit_scale, least, most)
         _check_numbers(label_smoothing, focal_gamma, z_loss, normalizer, hess_out)
-        _check_output("loss_out", loss_out, logits.shape[:-1])
-        _check_output("lse_out", lse_out, logits.shape[:-1])
-        _check_output("rank_out", rank_out, logits.shape[:-1])
-        _check_output("entropy_out", entropy_out, logits.shape[:-1])
-        _check_output("grad_out", grad, logits.shape)
-        _check_output("hess_out", hess_out, logits.shape)
+        _check_loss(loss_out, logits.shape[:-1])
+        _check_lse(lse_out, logits.shape[:-1])
+        _check_rank(rank_out, logits.shape[:-1])
+        _check_entropy(entropy_out, logits.shape[:-1])
+        _check_grad(grad, logits.shape)
+        _check_hess(hess_out, logits.shape)
         g, h = as_grad(grad), as_hess(hess_out)
         inputs = z, y_given(targets), w_given(weight), s_given(sample_weight)
         i = first_overlapping(inputs, (loss_out, lse_out, rank_out, entropy_out, h, g))
