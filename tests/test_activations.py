@@ -309,3 +309,10 @@ def test_sigmoid_is_the_softmax_of_the_logit_and_zero(z):
     two_classes = fastxent.softmax(np.stack([z, np.zeros_like(z)]), axis=0)[0]
     errors = ulp_error(fastxent.sigmoid(z), two_classes.astype(float))
     assert np.all(errors <= SIGMOID_ULP + PROBABILITY_ULP)
+
+
+def test_a_matrix_as_output_is_handed_to_the_kernel_as_one_run_of_elements():
+    z = np.arange(12, dtype=np.float32).reshape(3, 4)
+    out = np.zeros_like(z).view(np.matrix)  # whose reshape keeps two axes
+    expected = fastxent.sigmoid(z)
+    np.testing.assert_array_equal(np.asarray(fastxent.sigmoid(z, out=out)), expected)

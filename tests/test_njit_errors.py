@@ -67,6 +67,19 @@ def test_an_output_of_another_shape_or_onto_itself_is_refused_as_from_python_and
         assert all((out == 5).all() for out in outs)
 
 
+def test_a_softcap_beyond_the_arithmetic_of_the_logits_is_refused_as_from_python():
+    @njit
+    def capped(logits, targets, softcap):
+        return fastxent.cross_entropy(logits, targets, softcap=softcap)
+
+    arguments = np.zeros((3, 4), np.float32), np.zeros(3, np.int64)
+    with pytest.raises(ValueError, match="softcap must be from") as caught:
+        capped(*arguments, 1e39)
+    with pytest.raises(ValueError, match="softcap must be from") as from_python:
+        fastxent.cross_entropy(*arguments, softcap=1e39)
+    assert str(caught.value) == str(from_python.value)
+
+
 def test_outputs_that_overlap_are_refused_but_for_the_gradient_on_the_logits():
     logits, targets, options = problem(ALL_WITH_HESSIAN, 9, 7, masks=False)
     rows = np.ones((4, 9))

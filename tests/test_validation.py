@@ -287,3 +287,12 @@ def test_an_array_like_is_as_good_as_an_array():
     assert loss == expected
     assert grad is subclass
     assert np.array_equal(grad, expected_grad)
+
+
+def test_what_refuses_to_become_an_array_is_named():
+    class Held:
+        def __array__(self, dtype=None, copy=None):
+            raise RuntimeError("held by another library")
+
+    with pytest.raises(TypeError, match="logits must be an array: held by another library"):
+        fastxent.cross_entropy(Held(), [0])
