@@ -111,10 +111,10 @@ def subtract_from_classes(z, start, stop, number, out, streams):
     first = start + min(streams.lead, stop - start)
     full = full_vectors_end(like, first, stop)
     for edge in range(2):
-        j, n = (start, first - start) if edge == 0 else (full, stop - full)
-        if n > 0:
-            inside = first_lanes(n, like)
-            store_masked(out, j, minus(load_masked(z, j, inside, 0.0, like), number_high_low), inside)
+        begin, end = (start, first) if edge == 0 else (full, stop)
+        for j in range(begin, end, lanes_of(z)):
+            inside = first_lanes(end - j, z)
+            store_masked(out, j, minus(load_masked(z, j, inside, 0.0), number_high_low), inside)
     for j in range(first, full, lanes_of(like)):
         store_full(out, j, minus(load(z, j, like), number_high_low), streams.grad)
 

@@ -9,6 +9,7 @@ classes, and hence the same blocks.
 from typing import Any, NamedTuple
 
 from ..simd import (
+    broadcast,
     first_lanes,
     get,
     lanes_of,
@@ -109,12 +110,12 @@ def _inner_of(unfinished, start, stop):
 @or_none
 def finish_edges(unfinished, start, options):
     """Finishes the block that starts there but for its inner vectors."""
-    stop, like = end_of_block(start, unfinished.row.n_classes, unfinished.exps), wide(unfinished.exps)
-    inner = _inner_of(unfinished, start, stop)
+    z, stop = unfinished.exps, end_of_block(start, unfinished.row.n_classes, unfinished.exps)
+    inner, like = _inner_of(unfinished, start, stop), broadcast(0.0, z)
     for edge in range(2):
-        j, n = (start, inner.lead) if edge == 0 else (inner.end, stop - inner.end)
-        if n > 0:
-            finish_vector(unfinished, inner.factors, j, first_lanes(n, like), like, options)
+        first, end = (start, start + inner.lead) if edge == 0 else (inner.end, stop)
+        for j in range(first, end, lanes_of(z)):
+            finish_vector(unfinished, inner.factors, j, first_lanes(end - j, like), like, options)
     return inner
 
 

@@ -54,11 +54,11 @@ def _put_row(p, grad, n_classes, dot, out, lead, past_caches):
     like, dot_high_low = wide(p), high_and_low(dot, p)
     full = full_vectors_end(like, lead, n_classes)
     for edge in range(2):
-        j, n = (0, lead) if edge == 0 else (full, n_classes - full)
-        if n > 0:
-            inside = first_lanes(n, like)
-            centred = minus(load_masked(grad, j, inside, 0.0, like), dot_high_low)
-            store_masked(out, j, load_masked(p, j, inside, 0.0, like) * centred, inside)
+        start, stop = (0, lead) if edge == 0 else (full, n_classes)
+        for j in range(start, stop, lanes_of(p)):
+            inside = first_lanes(stop - j, p)
+            centred = minus(load_masked(grad, j, inside, 0.0), dot_high_low)
+            store_masked(out, j, load_masked(p, j, inside, 0.0) * centred, inside)
     for j in range(lead, full, lanes_of(like)):
         store_full(out, j, load(p, j, like) * minus(load(grad, j, like), dot_high_low), past_caches)
 

@@ -230,15 +230,23 @@ def load_masked(typing_context, p, i, mask, fill, z=None):
 
 @intrinsic
 def store_masked(typing_context, p, i, vector, mask):
-    """Store the lanes where the mask is true; the others are not written."""
+    """Store the lanes where the mask is true; the others are not written.
+
+    If that is all it is a plain store, which takes a twentieth of the time on AMD's processors before Zen 4.
+    """
     if not converts(p.dtype, vector.dtype):
         return None
 
     def lower(context, builder, sig, args):
         elements = to_storage(context, builder, args[2], vector.dtype, p.dtype)
         address = element_address(context, builder, args[0], args[1], i, elements.type)
-        arguments = [elements, address, ir.IntType(32)(1), args[3]]
-        _call_masked(context, builder, "store", p, vector.lanes, ir.VoidType(), arguments)
+        lanes = builder.bitcast(args[3], ir.IntType(vector.lanes))
+        with builder.if_else(builder.icmp_signed("==", lanes, lanes.type(-1))) as (are_all, are_some):
+            with are_all:
+                builder.store(elements, address, align=1)
+            with are_some:
+                arguments = [elements, address, ir.IntType(32)(1), args[3]]
+                _call_masked(context, builder, "store", p, vector.lanes, ir.VoidType(), arguments)
         return context.get_dummy_value()
 
     return signature(types.void, p, i, vector, mask), lower
