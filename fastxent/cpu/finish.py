@@ -15,7 +15,6 @@ from ..simd import (
     lanes_of,
     put,
     store_masked,
-    wide,
 )
 from .compile import formula, inline, or_none
 from .derivatives import (
@@ -31,6 +30,7 @@ from .outcome import Slopes
 from .shape import block_length, end_of_block
 from .shift import Shift, ratio_of_scalars
 from .strided import Streams, put_or_none
+from .tally import wide_like
 from .vectors import full_vectors_end, load_inside, store_full, value_at
 
 
@@ -99,19 +99,25 @@ class Inner(NamedTuple):
 
 
 @formula
-def _inner_of(unfinished, start, stop):
+def _like(unfinished, options):
+    """As the row is taken that is summed at the same time."""
+    return wide_like(unfinished.exps, options.label_smoothing, options.entropy)
+
+
+@formula
+def _inner_of(unfinished, start, stop, options):
     lead = min(unfinished.to.streams.lead, stop - start)
     shifts, at = unfinished.shifts, place_of_shift(start, unfinished.exps)
     block_ratio = ratio_of_scalars(Shift(get(shifts, at), get(shifts, at + 1)), unfinished.shift)
     factors = factors_for(unfinished.slopes, unfinished.row_factor, block_ratio, unfinished.exps)
-    return Inner(factors, lead, full_vectors_end(wide(unfinished.exps), start + lead, stop))
+    return Inner(factors, lead, full_vectors_end(_like(unfinished, options), start + lead, stop))
 
 
 @or_none
 def finish_edges(unfinished, start, options):
     """Finishes the block that starts there but for its inner vectors."""
     z, stop = unfinished.exps, end_of_block(start, unfinished.row.n_classes, unfinished.exps)
-    inner, like = _inner_of(unfinished, start, stop), broadcast(0.0, z)
+    inner, like = _inner_of(unfinished, start, stop, options), broadcast(0.0, z)
     for edge in range(2):
         first, end = (start, start + inner.lead) if edge == 0 else (inner.end, stop)
         for j in range(first, end, lanes_of(z)):
@@ -122,7 +128,7 @@ def finish_edges(unfinished, start, options):
 @or_none
 def finish_inner(unfinished, inner, j, options):
     """Finishes the inner vector that is as far from the first as class j is from the block's, if any."""
-    like = wide(unfinished.exps)
+    like = _like(unfinished, options)
     if j + inner.lead < inner.end:
         finish_vector(unfinished, inner.factors, j + inner.lead, None, like, options)
 
@@ -164,5 +170,5 @@ def finish_classes(unfinished, first, last, options):
     z = unfinished.exps
     for start in range(first, last, block_length(z)):
         inner = finish_edges(unfinished, start, options)
-        for j in range(start, inner.end - inner.lead, lanes_of(wide(z))):
+        for j in range(start, inner.end - inner.lead, lanes_of(_like(unfinished, options))):
             finish_inner(unfinished, inner, j, options)

@@ -14,6 +14,7 @@ from ..simd import (
     empty_row,
     exp_or_zero,
     first_lanes,
+    has_long_registers,
     lanes_of,
     load,
     maximum,
@@ -33,7 +34,7 @@ from .masses import mass_at
 from .options import transformed
 from .shape import AHEAD, block_length, end_of_block
 from .shift import less_offset
-from .tally import Tally, empty_tally, tail_like, tallied, terms_of
+from .tally import Tally, empty_tally, tail_like, tallied, terms_of, wide_like
 from .vectors import full_vectors_end, load_logits, store_inside
 
 
@@ -128,12 +129,12 @@ def first_block(copies, z, n_classes, top, options):
 
 
 @formula
-def _unseen(row, start, n_classes):
+def _unseen(row, start, n_classes, like):
     """Of the block at `start`, or the first of the row ahead, the logits that were not seen on the way."""
     z, block = row.logits, block_length(row.logits)
     if row.ahead is None:
         return z, start, n_classes
-    is_ahead, seen = start >= n_classes, full_vectors_end(wide(z), start - block, n_classes) - (start - block)
+    is_ahead, seen = start >= n_classes, full_vectors_end(like, start - block, n_classes) - (start - block)
     return (
         where(is_ahead, row.ahead, z),
         where(is_ahead, seen, start),
@@ -146,7 +147,7 @@ def _largest_after(row, start, n_classes, ahead):
     """From what was found on the way and, of a block that was not all seen, the rest."""
     found = float(reduce_max(ahead))
     if start + block_length(row.logits) > n_classes:
-        z, first, stop = _unseen(row, start, n_classes)
+        z, first, stop = _unseen(row, start, n_classes, ahead)
         rest = _largest(None, z, first, stop, None, None)
         # What was found before the row's end has logits of other blocks among it.
         found = found if start >= n_classes and found > rest else rest
@@ -183,19 +184,32 @@ def _zero_lane(lane, e, z):
     return e
 
 
+class Block(NamedTuple):
+    """What the exponentials of a block, or of a short row, are computed from, and where they go."""
+
+    row: Any
+    logits: Stretch
+    near: Stretch  # less their offset
+    shift: Any
+    reference: float
+    exps: Any
+    kept: Any  # for transformed logits
+
+
 @formula
-def exponentials(row, logits, near, j, inside, like, shift, reference, exps, memory, options):
+def _exponentials(block, j, inside, like, options):
     """Those of a vector of classes, 0 for the target, stored if asked; and what it adds to the tally."""
+    row, exps, kept, label_smoothing = block.row, block.exps, block.kept, options.label_smoothing
     z = load_logits(row.logits, j, inside, like)
-    u = _load_stretch(logits, j, inside, like)
-    e = exp_or_zero(_load_stretch(near, j, inside, like), shift.exponent)
-    within = inside if logits.is_padded is None else None
+    u = _load_stretch(block.logits, j, inside, like)
+    e = exp_or_zero(_load_stretch(block.near, j, inside, like), block.shift.exponent)
+    within = inside if block.logits.is_padded is None else None
     if exps is not None:
-        store_inside(exps, j, to_keep(e, u, options.label_smoothing, options.softcap), within)
-    if memory.kept is not None:
-        store_inside(memory.kept, j, u, within)
-    m = mass_at(row, j, inside, options.label_smoothing, like)
-    terms = terms_of(z, row.z_y, u, e, m, reference, options.divergence)
+        store_inside(exps, j, to_keep(e, u, label_smoothing, options.softcap), within)
+    if kept is not None:
+        store_inside(kept, j, u, within)
+    m = mass_at(row, j, inside, label_smoothing, like)
+    terms = terms_of(z, row.z_y, u, e, m, block.reference, options.divergence)
     return e if row.target is None else _zero_lane(row.target - j, e, like), terms
 
 
@@ -203,6 +217,13 @@ def exponentials(row, logits, near, j, inside, like, shift, reference, exps, mem
 def _added(sums, e, terms, options):
     tally = tallied(sums.tally, terms, options.label_smoothing, options.entropy, options.rank)
     return BlockSums(add(sums.others, e), tally)
+
+
+@formula
+def with_vector(sums, block, j, inside, like, options):
+    """The sums, and those of a vector of classes."""
+    e, terms = _exponentials(block, j, inside, like, options)
+    return _added(sums, e, terms, options)
 
 
 @formula
@@ -227,29 +248,65 @@ def _max_ahead(there, j, ahead, computed):
     return ahead if computed is not None else maximum(load(there, j, ahead), ahead)
 
 
+class Meanwhile(NamedTuple):
+    """What else is done on the way through a block, as far from its start as the vector is that is summed."""
+
+    start: int
+    there: Any  # where the block after it is, whose largest logits are found
+    computed: Any  # unless copies are made of them, then
+    before: Any  # the row that is finished
+    inner: Any
+
+
+@formula
+def _do_meanwhile(meanwhile, j, ahead, options):
+    finish_inner(meanwhile.before, meanwhile.inner, j, options)
+    return _max_ahead(meanwhile.there, j - meanwhile.start, ahead, meanwhile.computed)
+
+
+@inline
+def _sum_at_once(sums, block, full, meanwhile, ahead, options):
+    unsummed = broadcast(0.0, ahead)  # of the vector before, for which nothing need wait
+    for j in range(meanwhile.start, full, lanes_of(ahead)):
+        ahead = _do_meanwhile(meanwhile, j, ahead, options)
+        ask_ahead(block.row, j, ahead)
+        e, terms = _exponentials(block, j, None, ahead, options)
+        sums = _added(sums, unsummed, terms, options)
+        unsummed = e
+    return BlockSums(add(sums.others, unsummed), sums.tally), ahead
+
+
+@inline
+def _sum_in_turn(sums, block, full, meanwhile, ahead, options):
+    for j in range(meanwhile.start, full, lanes_of(ahead)):
+        ahead = _do_meanwhile(meanwhile, j, ahead, options)
+    for j in range(meanwhile.start, full, lanes_of(ahead)):
+        ask_ahead(block.row, j, ahead)
+        sums = with_vector(sums, block, j, None, ahead, options)
+    return sums, ahead
+
+
+@specialised_formula
+def _sum_vectors(sums, block, full, meanwhile, ahead, options):
+    """The whole vectors of a block: one loop, or two where there are too few registers for one."""
+    return _sum_at_once if has_long_registers() else _sum_in_turn
+
+
 @inline
 def sum_block(row, logits, start, shift, reference, exps, memory, before, inner, options):
     """The lanes' sums over a block, and the largest logits ahead if there are no copies of them.
 
     On the way the inner vectors of the same block of the row before are finished.
     """
-    z, like, stop = row.logits, wide(row.logits), end_of_block(start, row.n_classes, row.logits)
-    near = near_logits(memory.copies.near, logits, start, stop, shift)
-    sums, ahead = BlockSums(empty_sum(z), empty_tally(z)), broadcast(-math.inf, like)
-    there = _next_block(start, row)
+    z, stop, computed = row.logits, end_of_block(start, row.n_classes, row.logits), memory.copies.computed
+    like = wide_like(z, options.label_smoothing, options.entropy)
     full = full_vectors_end(like, start, stop)
-    unsummed = broadcast(0.0, like)  # of the vector before, for which nothing need wait
-    for j in range(start, full, lanes_of(like)):
-        finish_inner(before, inner, j, options)
-        ask_ahead(row, j, like)
-        ahead = _max_ahead(there, j - start, ahead, memory.copies.computed)
-        e, terms = exponentials(row, logits, near, j, None, like, shift, reference, exps, memory, options)
-        sums = _added(sums, unsummed, terms, options)
-        unsummed = e
-    sums = BlockSums(add(sums.others, unsummed), sums.tally)
+    near = near_logits(memory.copies.near, logits, start, stop, shift)
+    block = Block(row, logits, near, shift, reference, exps, memory.kept)
+    meanwhile = Meanwhile(start, _next_block(start, row), computed, before, inner)
+    sums, ahead = BlockSums(empty_sum(z), empty_tally(z)), broadcast(-math.inf, like)
+    sums, ahead = _sum_vectors(sums, block, full, meanwhile, ahead, options)
     tail = tail_like(like, z, options.label_smoothing, options.entropy)
     for j in range(full, stop, lanes_of(tail)):
-        inside = first_lanes(stop - j, tail)
-        e, terms = exponentials(row, logits, near, j, inside, tail, shift, reference, exps, memory, options)
-        sums = _added(sums, e, terms, options)
+        sums = with_vector(sums, block, j, first_lanes(stop - j, tail), tail, options)
     return sums, ahead

@@ -8,16 +8,16 @@ are finished, and as a row is, vector by vector, the next is taken in its place.
 import math
 from typing import Any, NamedTuple
 
-from ..simd import broadcast, first_lanes, lanes_of, maximum, reduce_max, store, wide
+from ..simd import broadcast, first_lanes, lanes_of, maximum, reduce_max, store, widest
 from .compile import formula, inline, or_none
 from .derivatives import Factors
-from .exact_sum import add, empty_sum
+from .exact_sum import empty_sum
 from .finish import Derivatives, finish_vector
 from .options import transformed
 from .row import Memory, Row
-from .row_block import BlockSums, Stretch, ask_ahead, exponentials, near_logits
+from .row_block import Block, BlockSums, Stretch, ask_ahead, near_logits, with_vector
 from .shift import Shift
-from .tally import empty_tally, tail_like, tallied
+from .tally import empty_tally, tail_like, wide_like
 from .vectors import full_vectors_end, largest_parts, load_logits
 
 
@@ -65,29 +65,24 @@ def _finish(to_finish, j, inside, like, options):
 
 @formula
 def copy_length(n_classes, z):
-    """Of a row: whole wide vectors."""
-    lanes = lanes_of(wide(z))
+    """Of a row: whole vectors, however wide."""
+    lanes = lanes_of(widest(z))
     return (n_classes + lanes - 1) // lanes * lanes
 
 
 @formula
-def _near(to_sum, n_classes):
+def _block(to_sum, n_classes):
     if to_sum is None:
         return None
-    copy, stop = Stretch(to_sum.memory.exps, 0, True), copy_length(n_classes, to_sum.memory.exps)
-    return near_logits(to_sum.memory.copies.near, copy, 0, stop, to_sum.shift)
+    row, shift, reference, memory, _ = to_sum
+    copy, stop = Stretch(memory.exps, 0, True), copy_length(n_classes, memory.exps)
+    near = near_logits(memory.copies.near, copy, 0, stop, shift)
+    return Block(row, copy, near, shift, reference, memory.exps, memory.kept)
 
 
 @formula
-def _with_vector(sums, to_sum, near, j, inside, like, options):
-    """The sums, and those of a vector of the row."""
-    if to_sum is None:
-        return sums
-    row, shift, reference, memory, _ = to_sum
-    copy = Stretch(memory.exps, 0, True)
-    e, terms = exponentials(row, copy, near, j, inside, like, shift, reference, memory.exps, memory, options)
-    tally = tallied(sums.tally, terms, options.label_smoothing, options.entropy, options.rank)
-    return BlockSums(add(sums.others, e), tally)
+def _with_vector(sums, block, j, inside, like, options):
+    return sums if block is None else with_vector(sums, block, j, inside, like, options)
 
 
 @formula
@@ -99,19 +94,19 @@ def _ask_ahead(to_sum, j, like):
 @inline
 def walk(n_classes, to_take, to_sum, to_finish, options):
     """The sums over the row `to_sum`, if it is not None, and the largest logit of `to_take`."""
-    z, like = to_take.copy, wide(to_take.copy)
-    full, near = full_vectors_end(like, 0, n_classes), _near(to_sum, n_classes)
+    z, like = to_take.copy, wide_like(to_take.copy, options.label_smoothing, options.entropy)
+    full, block = full_vectors_end(like, 0, n_classes), _block(to_sum, n_classes)
     top, sums = broadcast(-math.inf, like), BlockSums(empty_sum(z), empty_tally(z))
     for j in range(0, full, lanes_of(like)):
         _ask_ahead(to_sum, j, like)
         _finish(to_finish, j, None, like, options)
         top = _take(to_take, j, None, like, top, options)
-        sums = _with_vector(sums, to_sum, near, j, None, like, options)
+        sums = _with_vector(sums, block, j, None, like, options)
     tail = tail_like(like, z, options.label_smoothing, options.entropy)
     top = largest_parts(top, tail)
     for j in range(full, n_classes, lanes_of(tail)):
         inside = first_lanes(n_classes - j, tail)
         _finish(to_finish, j, inside, tail, options)
         top = _take(to_take, j, inside, tail, top, options)
-        sums = _with_vector(sums, to_sum, near, j, inside, tail, options)
+        sums = _with_vector(sums, block, j, inside, tail, options)
     return sums, float(reduce_max(top))

@@ -7,7 +7,7 @@ What a few vectors of classes add is summed up in the dtype of the logits first;
 
 from typing import Any, NamedTuple
 
-from ..simd import broadcast, folded, log, maximum, minimum, reduce_sum, where, widen
+from ..simd import broadcast, folded, log, maximum, minimum, reduce_sum, where, wide, widen, widest
 from .compile import formula
 from .exact_sum import add, empty_sum, value_of
 from .shift import range_of
@@ -78,6 +78,15 @@ def tallied(tally, terms, label_smoothing, entropy, rank):
     if rank is not None:
         above = above + folded(terms.above, above)
     return Tally(mass, mass_gap, entropy_gap, above)
+
+
+@formula
+def wide_like(z, label_smoothing, entropy):
+    """As what the classes of a row are taken.
+
+    As many vectors as suit the processor, unless there are sums that depend on how many are added up first.
+    """
+    return wide(z) if label_smoothing is entropy is None else widest(z)
 
 
 @formula

@@ -49,12 +49,13 @@ from .memory import (
     store,
     store_masked,
     wide,
+    widest,
 )
 from .storage import arithmetic_type, bfloat16, float16, storage_type
 from .streaming import elements_to_line, fence, prefetch, store_past_caches
 from .subnormals import flush_subnormals, restore_subnormals
 from .transpose import load_four, store_four
-from .vector import VECTOR_BYTES, Mask, Vector
+from .vector import VECTOR_BYTES, Mask, Vector, has_long_registers
 
 __all__ = [
     "VECTOR_BYTES",
@@ -87,6 +88,7 @@ __all__ = [
     "full_like",
     "gather",
     "get",
+    "has_long_registers",
     "lanes_of",
     "load",
     "load_four",
@@ -125,4 +127,5 @@ __all__ = [
     "where",
     "wide",
     "widen",
+    "widest",
 ]

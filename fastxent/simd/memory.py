@@ -14,12 +14,12 @@ from numba.core.typing.templates import signature
 from numba.extending import intrinsic
 
 from .storage import Half, arithmetic_type, converts, from_storage, to_storage
-from .vector import Mask, Vector, as_it_is, as_type, splat, vector_of
+from .vector import Mask, Vector, as_it_is, as_type, has_long_registers, splat, vector_of
 
 _INDEX = types.intp
 
 WIDTH = 4
-"""Vectors in a wide one: enough for the latency of every operation to pass under the others."""
+"""Vectors in the widest one: enough for the latency of every operation to pass under the others."""
 
 
 @intrinsic
@@ -52,16 +52,27 @@ def lanes_of(typing_context, z):
     return signature(_INDEX, z), lower
 
 
-@intrinsic
-def wide(typing_context, z):
-    """A vector of zeros as long as WIDTH vectors of z: as many registers, worked on side by side."""
+def _zeros(width, z):
+    """The definition of an intrinsic: zeros in as many lanes as so many vectors of z have."""
     natural = vector_of(z)
-    result = Vector(natural.dtype, WIDTH * natural.lanes)
+    result = Vector(natural.dtype, width * natural.lanes)
 
     def lower(context, builder, sig, args):
         return context.get_constant_null(result)
 
     return signature(result, z), lower
+
+
+@intrinsic
+def widest(typing_context, z):
+    """A vector of zeros as long as WIDTH vectors of z."""
+    return _zeros(WIDTH, z)
+
+
+@intrinsic
+def wide(typing_context, z):
+    """A vector of zeros as long as so many vectors of z as the processor's registers serve at once."""
+    return _zeros(WIDTH if has_long_registers() else WIDTH // 2, z)
 
 
 @intrinsic

@@ -9,10 +9,12 @@ the same formula serves a whole vector or one number, with the same bits.
 """
 
 import operator
+from functools import cache
 
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba.core import cgutils, types
 from numba.core.imputils import lower_builtin
+from numba.core.registry import cpu_target
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import models, register_model
 
@@ -20,6 +22,22 @@ from .storage import arithmetic_type
 
 VECTOR_BYTES = 64
 """One vector of every dtype: an AVX-512 register, or two of AVX2, with the same bits on both."""
+
+
+@cache
+def are_registers_long(triple, cpu, features):
+    """Whether LLVM keeps a vector in one register there, of which it has 32."""
+    machine = binding.Target.from_triple(triple).create_target_machine(cpu=cpu, features=features)
+    vector = f"<{VECTOR_BYTES // 4} x float>"
+    module = binding.parse_assembly(
+        f"define {vector} @f({vector} %x) {{\n  %y = fadd {vector} %x, %x\n  ret {vector} %y\n}}"
+    )
+    return "zmm" in machine.emit_assembly(module)
+
+
+def has_long_registers():
+    """Whether the processor that code is compiled for holds a vector in one register."""
+    return are_registers_long(*cpu_target.target_context.codegen().magic_tuple())
 
 
 class Vector(types.Type):

@@ -209,7 +209,7 @@ def test_largest_lane_is_found_wherever_it_is():
 
 @njit
 def none_above(x, bound):
-    wide = simd.wide(simd.pointer(x, 0))
+    wide = simd.widest(simd.pointer(x, 0))
     return simd.all_at_most(simd.load(simd.pointer(x, 0), 0, wide), bound)
 
 

@@ -1,9 +1,12 @@
 """Wide vectors: the lanes of several natural ones, side by side and in order."""
 
+import platform
+
 import numpy as np
 import pytest
 
 from fastxent import simd
+from fastxent.simd.vector import are_registers_long
 from tests.simd.compiled import by_storage
 
 STORED = [np.float16, np.float32, np.float64]
@@ -17,7 +20,7 @@ def wide_lanes(dtype):
 @by_storage
 def halve(x, out, n):
     z, result = simd.pointer(x, 0), simd.pointer(out, 0)
-    like = simd.wide(z)
+    like = simd.widest(z)
     inside = simd.first_lanes(n, like)
     simd.store_masked(result, GUARD, simd.load_masked(z, GUARD, inside, 0.0, like) * 0.5, inside)
     return simd.lanes_of(like)
@@ -26,13 +29,18 @@ def halve(x, out, n):
 @by_storage
 def fold(x, out):
     z = simd.pointer(x, 0)
-    simd.store(simd.pointer(out, 0), 0, simd.folded(simd.load(z, 0, simd.wide(z)), z))
+    simd.store(simd.pointer(out, 0), 0, simd.folded(simd.load(z, 0, simd.widest(z)), z))
+
+
+@by_storage
+def lanes_of_wide(x):
+    return simd.lanes_of(simd.wide(simd.pointer(x, 0)))
 
 
 @by_storage
 def ask(x, start):
     z = simd.pointer(x, 0)
-    simd.prefetch(z, start, simd.wide(z))
+    simd.prefetch(z, start, simd.widest(z))
 
 
 @pytest.mark.parametrize("dtype", STORED)
@@ -56,6 +64,21 @@ def test_folding_adds_the_upper_half_to_the_lower_until_a_natural_vector_is_left
     fold(x, out)
     vectors = x.reshape(simd.WIDTH, lanes)
     np.testing.assert_array_equal(out, (vectors[0] + vectors[2]) + (vectors[1] + vectors[3]))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_wide_vector_is_half_of_the_widest_where_registers_are_short(dtype):
+    lanes = wide_lanes(dtype)
+    assert lanes_of_wide(np.zeros(1, dtype)) == (lanes if simd.has_long_registers() else lanes // 2)
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="names x86 processors")
+@pytest.mark.parametrize(
+    ("processor", "are_long"),
+    [("haswell", False), ("znver3", False), ("znver4", True), ("skylake-avx512", True)],
+)
+def test_processors_with_avx512_have_registers_for_a_whole_vector(processor, are_long):
+    assert are_registers_long("x86_64-unknown-linux-gnu", processor, "") == are_long
 
 
 @pytest.mark.parametrize("start", [0, 5, 2**40, -(2**40)])
