@@ -19,12 +19,12 @@ from ..simd import (
     row_pointer,
     where,
 )
+from .block_logits import Copies
 from .compile import formula, inline, kernel
 from .finish import Derivatives
 from .loss_row import Arrays
 from .options import in_addresses
 from .row import Memory, Row
-from .row_block import Copies
 from .row_lanes import RowOutputs
 from .row_set import (
     clear,

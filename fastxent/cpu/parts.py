@@ -7,14 +7,9 @@ whichever thread has summed them.
 from typing import Any, NamedTuple
 
 from ..simd import empty_float64, get, put
+from .block_logits import Copies, block_after, block_at, copies_of_thread
 from .compile import formula, inline
 from .row import Memory, memory_for, plus_block, sums_of_block
-from .row_block import (
-    Copies,
-    block_after,
-    block_at,
-    copies_of_thread,
-)
 from .shape import block_length, n_classes_of, number_of_blocks, rows_of_chunk
 from .shift import Shift
 from .strided import address, addresses

@@ -19,17 +19,12 @@ from ..simd import (
     skip,
     where,
 )
+from .block_logits import Copies, block_after, copies_for, first_block
 from .compile import formula, inline
 from .exact_sum import value_of
 from .finish import finish_edges, finish_target, place_of_shift
 from .options import transformed
-from .row_block import (
-    Copies,
-    block_after,
-    copies_for,
-    first_block,
-    sum_block,
-)
+from .row_block import sum_block
 from .shape import block_length, end_of_block, n_classes_of, number_of_blocks
 from .shift import ratio_of_scalars, shift_for, shifted_exp
 from .strided import scratch_exps, scratch_kept

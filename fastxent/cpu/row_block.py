@@ -1,17 +1,13 @@
 """A block of one row: its exponentials and their sums, and the largest logit of the block after it.
 
-Classes are taken a wide vector at a time. Logits of fewer bits than they are computed in are converted, and
-those that options transform are transformed, a block at a time into a copy: each of two short loops has
-more at work at once than one long loop.
+Classes are taken a wide vector at a time.
 """
 
 import math
 from typing import Any, NamedTuple
 
 from ..simd import (
-    arithmetic_type,
     broadcast,
-    empty_row,
     exp_or_zero,
     first_lanes,
     has_long_registers,
@@ -20,160 +16,23 @@ from ..simd import (
     maximum,
     only_lane,
     prefetch,
-    reduce_max,
     skip,
-    store,
     where,
-    wide,
 )
+from .block_logits import Stretch, load_stretch, near_logits
 from .compile import formula, inline, specialised_formula
 from .derivatives import to_keep
 from .exact_sum import add, empty_sum
 from .finish import finish_inner
 from .masses import mass_at
-from .options import transformed
 from .shape import AHEAD, block_length, end_of_block
-from .shift import less_offset
 from .tally import Tally, empty_tally, tail_like, tallied, terms_of, wide_like
 from .vectors import full_vectors_end, load_logits, store_inside
-
-
-class Copies(NamedTuple):
-    """Working memory for logits of a block, or None."""
-
-    near: Any  # less their offset
-    computed: Any  # as they are computed with, if that is not as given
-
-
-class Stretch(NamedTuple):
-    """Where the logits of a block are: logit j at j − origin."""
-
-    start: Any
-    origin: int
-    is_padded: Any = None  # True if whole wide vectors are there, −inf beyond the row; or else None
-
-
-@formula
-def _load_stretch(stretch, j, inside, like):
-    inside = None if stretch.is_padded is not None else inside
-    return load_logits(stretch.start, j - stretch.origin, inside, like)
 
 
 class BlockSums(NamedTuple):
     others: Any
     tally: Tally
-
-
-@formula
-def copies_for(logits, n_threads, options):
-    return Copies(
-        empty_row(n_threads * block_length(logits), logits),
-        _memory_for_computed(logits, n_threads, options.logit_scale, options.softcap),
-    )
-
-
-@specialised_formula
-def _memory_for_computed(logits, n_threads, logit_scale, softcap):
-    if logit_scale is softcap is None and arithmetic_type(logits.dtype) == logits.dtype:
-        return lambda logits, n_threads, logit_scale, softcap: None
-    return lambda logits, n_threads, logit_scale, softcap: empty_row(n_threads * block_length(logits), logits)
-
-
-@formula
-def copies_of_thread(copies, thread, z):
-    near, computed = skip(copies.near, thread * block_length(z)), copies.computed
-    return Copies(near, None if computed is None else skip(computed, thread * block_length(z)))
-
-
-@formula
-def _copy_vector(copy, i, given, logit_scale, softcap):
-    if copy is not None:
-        store(copy, i, transformed(given, logit_scale, softcap))
-
-
-@inline
-def _largest(copy, z, start, n_classes, logit_scale, softcap):
-    """The largest logit of the block at `start`, as given; into the copy, if any, go all as computed with."""
-    like, stop = wide(z), end_of_block(start, n_classes, z)
-    top, full = broadcast(-math.inf, like), full_vectors_end(like, start, stop)
-    for j in range(start, full, lanes_of(like)):
-        given = load(z, j, like)
-        top = maximum(given, top)
-        _copy_vector(copy, j - start, given, logit_scale, softcap)
-    if full < stop:
-        given = load_logits(z, full, first_lanes(stop - full, like), like)
-        top = maximum(given, top)
-        _copy_vector(copy, full - start, given, logit_scale, softcap)
-    return float(reduce_max(top))
-
-
-@formula
-def block_at(copies, z, start, n_classes, options):
-    """Where the logits of the block at `start` are, as they are computed with, and the largest as given."""
-    top = _largest(copies.computed, z, start, n_classes, options.logit_scale, options.softcap)
-    return (Stretch(z, 0) if copies.computed is None else Stretch(copies.computed, start)), top
-
-
-@inline
-def _known_or_found(top, z, start, n_classes):
-    # A literal 0 in place of `start` would have Numba compile `_largest` for it alone.
-    return top if top == top else _largest(None, z, start, n_classes, None, None)
-
-
-@formula
-def first_block(copies, z, n_classes, top, options):
-    """As `block_at` for the row's first block, whose largest logit may be known; NaN if it is not."""
-    if copies.computed is None:
-        return Stretch(z, 0), _known_or_found(top, z, 0, n_classes)
-    return block_at(copies, z, 0, n_classes, options)
-
-
-@formula
-def _unseen(row, start, n_classes, like):
-    """Of the block at `start`, or the first of the row ahead, the logits that were not seen on the way."""
-    z, block = row.logits, block_length(row.logits)
-    if row.ahead is None:
-        return z, start, n_classes
-    is_ahead, seen = start >= n_classes, full_vectors_end(like, start - block, n_classes) - (start - block)
-    return (
-        where(is_ahead, row.ahead, z),
-        where(is_ahead, seen, start),
-        where(is_ahead, min(block, n_classes), n_classes),
-    )
-
-
-@inline
-def _largest_after(row, start, n_classes, ahead):
-    """From what was found on the way and, of a block that was not all seen, the rest."""
-    found = float(reduce_max(ahead))
-    if start + block_length(row.logits) > n_classes:
-        z, first, stop = _unseen(row, start, n_classes, ahead)
-        rest = _largest(None, z, first, stop, None, None)
-        # What was found before the row's end has logits of other blocks among it.
-        found = found if start >= n_classes and found > rest else rest
-    return found
-
-
-@formula
-def block_after(copies, row, start, n_classes, ahead, options):
-    """As `block_at`, for the block after one that was summed, on the way through which `ahead` was found.
-
-    After the last it is the first of the row ahead, of which only the largest is known, and not of copies.
-    """
-    if copies.computed is None:
-        return Stretch(row.logits, 0), _largest_after(row, start, n_classes, ahead)
-    return block_at(copies, row.logits, start, n_classes, options)
-
-
-@inline
-def near_logits(copy, logits, start, stop, shift):
-    """The logits less their offset, which is 0 unless they are large or +inf."""
-    if shift.offset == 0.0:
-        return logits
-    for j in range(start, stop, lanes_of(copy)):
-        far = _load_stretch(logits, j, first_lanes(stop - j, copy), copy)
-        store(copy, j - start, less_offset(far, shift))
-    return Stretch(copy, start, logits.is_padded)
 
 
 @inline
@@ -201,8 +60,8 @@ def _exponentials(block, j, inside, like, options):
     """Those of a vector of classes, 0 for the target, stored if asked; and what it adds to the tally."""
     row, exps, kept, label_smoothing = block.row, block.exps, block.kept, options.label_smoothing
     z = load_logits(row.logits, j, inside, like)
-    u = _load_stretch(block.logits, j, inside, like)
-    e = exp_or_zero(_load_stretch(block.near, j, inside, like), block.shift.exponent)
+    u = load_stretch(block.logits, j, inside, like)
+    e = exp_or_zero(load_stretch(block.near, j, inside, like), block.shift.exponent)
     within = inside if block.logits.is_padded is None else None
     if exps is not None:
         store_inside(exps, j, to_keep(e, u, label_smoothing, options.softcap), within)

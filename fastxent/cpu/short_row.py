@@ -9,13 +9,14 @@ import math
 from typing import Any, NamedTuple
 
 from ..simd import broadcast, first_lanes, lanes_of, maximum, reduce_max, store, widest
+from .block_logits import Stretch, near_logits
 from .compile import formula, inline, or_none
 from .derivatives import Factors
 from .exact_sum import empty_sum
 from .finish import Derivatives, finish_vector
 from .options import transformed
 from .row import Memory, Row
-from .row_block import Block, BlockSums, Stretch, ask_ahead, near_logits, with_vector
+from .row_block import Block, BlockSums, ask_ahead, with_vector
 from .shift import Shift
 from .tally import empty_tally, tail_like, wide_like
 from .vectors import full_vectors_end, largest_parts, load_logits

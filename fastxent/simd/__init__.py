@@ -32,24 +32,18 @@ from .elementary import (
     tanh,
     two_to_minus,
 )
+from .lanes import WIDTH, broadcast, first_lanes, lanes_of, only_lane, wide, widest
 from .logarithms import log, log1p, power
 from .memory import (
-    WIDTH,
-    broadcast,
-    first_lanes,
     gather,
     get,
-    lanes_of,
     load,
     load_masked,
-    only_lane,
     pointer,
     put,
     scatter,
     store,
     store_masked,
-    wide,
-    widest,
 )
 from .storage import arithmetic_type, bfloat16, float16, storage_type
 from .streaming import elements_to_line, fence, prefetch, store_past_caches
