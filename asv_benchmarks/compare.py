@@ -5,7 +5,7 @@ computes the same loss and gradient, or the command fails. Prints tables; takes 
 
     python -m pip install '.[bench]' scipy scikit-learn jax optax torch==2.13.0
     python asv_benchmarks/compare.py           # prints the tables
-    python asv_benchmarks/compare.py --write   # puts them into the README, and draws its picture
+    python asv_benchmarks/compare.py --write   # puts them into the README, with AVX-512 its picture too
     python asv_benchmarks/compare.py --quick   # tiny arrays, few options: does it work?
 """
 
@@ -17,6 +17,8 @@ from comparison import activations, goals, options, report
 from comparison.contenders import CONTENDERS, MEMORY, Contender
 from comparison.contest import CASES, TINY_CASES, Case, Seconds, contest, new_process
 from tqdm import tqdm
+
+from fastxent.simd import has_long_registers
 
 
 def installed(contenders: dict[str, Contender]) -> list[str]:
@@ -61,7 +63,9 @@ def measured_goals(seconds: Seconds, sizes: goals.Sizes, done: Callable[[], Any]
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="fastxent beside other libraries and both limits")
-    parser.add_argument("--write", action="store_true", help="tables into README.md, and its picture")
+    parser.add_argument(
+        "--write", action="store_true", help="tables into README.md, and its picture with AVX-512"
+    )
     parser.add_argument("--quick", action="store_true", help="tiny arrays, few options: does it work?")
     parser.add_argument(
         "--rounds", type=int, help="turns that each contender gets; 11 unless told, or 2 if quick"
@@ -98,11 +102,19 @@ def main(arguments: list[str] | None = None) -> None:
     activation_table = report.contest_table(of_activations, "float32")
     print(circumstances, table, activation_table, costs, report.goal_table(found), sep="\n\n")
     if wanted.write:
-        report.picture(seconds, report.PICTURE)
+        sections = {
+            "contest": f"{table}\n\n{circumstances}",
+            "activations": activation_table,
+            "costs": costs,
+        }
+        if has_long_registers():
+            report.picture(seconds, report.PICTURE)
+        else:
+            sections = {"without AVX-512": "\n\n".join((table, activation_table, costs, circumstances))}
         text = report.README.read_text()
-        text = report.between_markers(text, "contest", f"{table}\n\n{circumstances}")
-        text = report.between_markers(text, "activations", activation_table)
-        report.README.write_text(report.between_markers(text, "costs", costs))
+        for name, content in sections.items():
+            text = report.between_markers(text, name, content)
+        report.README.write_text(text)
 
 
 if __name__ == "__main__":

@@ -297,7 +297,7 @@ def test_tables_go_between_their_markers_and_nowhere_else():
     with pytest.raises(ValueError, match="0 sections"):
         report.between_markers(text, "u", "new")
     readme = report.README.read_text()
-    for name in ("accuracy", "activations", "contest", "costs", "torch"):
+    for name in ("accuracy", "activations", "contest", "costs", "torch", "without AVX-512"):
         report.between_markers(readme, name, "")
 
 
