@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import cpu
-from ._validation import as_array, check_apart, check_same_or_apart, classes_last, output, real, row_dtype
+from ._outputs import check_apart, check_same_or_apart, output
+from ._validation import as_array, classes_last, real, row_dtype
 
 _FLOAT64 = np.dtype(np.float64)
 _INT64 = np.dtype(np.int64)

@@ -8,15 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _dispatch
-from ._validation import (
-    check_same_or_apart,
-    classes_last,
-    float_array,
-    is_on_device,
-    output,
-    output_like,
-    row_dtype,
-)
+from ._outputs import check_same_or_apart, output, output_like
+from ._validation import classes_last, float_array, is_on_device, row_dtype
 
 
 def softmax(logits: ArrayLike, *, axis: int = -1, out: NDArray[Any] | None = None) -> NDArray[Any]:

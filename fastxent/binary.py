@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import _dispatch, _options, _validation
+from . import _dispatch, _options, _outputs, _validation
 from .losses import Loss, Reduction
 
 
@@ -133,7 +133,7 @@ def binary_cross_entropy_with_grad(
     True
     """
     z = _validation.float_array("logits", logits)
-    grad = _validation.output_like("grad_out", grad_out, "logits", z)
+    grad = _outputs.output_like("grad_out", grad_out, "logits", z)
     loss = _solve(
         z, targets, weight, pos_weight, label_smoothing, reduction, normalizer, loss_out, grad, grad_out
     )
@@ -161,10 +161,10 @@ def _solve(
     pos_w = _options.repeating_weights("pos_weight", pos_weight, shape, dtype)
     inputs: dict[str, Any] = {"targets": targets, "weight": weight, "pos_weight": pos_weight}
     if loss_out is not None:
-        _validation.output("loss_out", loss_out, shape, dtype, logits=logits, grad_out=grad_out, **inputs)
+        _outputs.output("loss_out", loss_out, shape, dtype, logits=logits, grad_out=grad_out, **inputs)
     if grad_out is not None:
         for name, array in inputs.items():
-            _validation.check_apart("grad_out", grad_out, name, array)
+            _outputs.check_apart("grad_out", grad_out, name, array)
 
     losses = np.empty(shape, dtype) if reduction == "none" and loss_out is None else loss_out
     total, bad = _dispatch.binary_cross_entropy(logits, y, w, pos_w, smoothing, 1.0 / divisor, losses, grad)

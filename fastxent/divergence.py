@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import _dispatch, _options, _validation, cpu
+from . import _dispatch, _options, _outputs, _validation, cpu
 from .losses import Loss, Reduction
 
 
@@ -108,10 +108,10 @@ def kl_divergence_with_grad(
     array([-0.25,  0.25])
     """
     z = _validation.float_array("logits", logits)
-    grad = _validation.output_like("grad_out", grad_out, "logits", z)
+    grad = _outputs.output_like("grad_out", grad_out, "logits", z)
     if grad_out is not None:
-        _validation.check_apart("grad_out", grad, "targets", targets)
-        _validation.check_apart("grad_out", grad, "sample_weight", sample_weight)
+        _outputs.check_apart("grad_out", grad, "targets", targets)
+        _outputs.check_apart("grad_out", grad, "sample_weight", sample_weight)
     return _solve(z, targets, axis, sample_weight, reduction, normalizer, grad), grad
 
 

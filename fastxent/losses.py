@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import _dispatch, _options, _validation, cpu
+from . import _dispatch, _options, _outputs, _validation, cpu
 
 Reduction = Literal["mean", "sum", "none"]
 Loss = Any  # a float; for reduction="none" an array
@@ -245,7 +245,7 @@ def _solve(
             logits, targets, axis, ignore_index, reduction, normalizer, outs, with_grad, options_given
         )
     z = _validation.float_array("logits", logits)
-    grad = _validation.output_like("grad_out", grad_out, "logits", z) if with_grad else None
+    grad = _outputs.output_like("grad_out", grad_out, "logits", z) if with_grad else None
     rows = _validation.classes_last(z, axis)
     shape = rows.shape[:-1]
     ignored = _validation.check_ignore_index(ignore_index)

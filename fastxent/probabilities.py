@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import _dispatch, _options, _validation
+from . import _dispatch, _options, _outputs, _validation
 from .losses import Loss, Reduction
 
 
@@ -134,6 +134,6 @@ def entropy(probs: ArrayLike, *, axis: int = -1, out: NDArray[Any] | None = None
     if out is None:
         out = np.empty(shape, dtype)
     else:
-        _validation.output("out", out, shape, dtype, probs=p)
+        _outputs.output("out", out, shape, dtype, probs=p)
     _dispatch.entropy(rows, out)
     return out

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .. import _validation
+from .. import _outputs, _validation
 from .activation_rows import logsumexp_rows, softmax_rows
 from .arrays import empty, ready_on, view_if_given, view_of, with_rows_on_two_axes
 from .launch import launch, threads_for
@@ -18,7 +18,7 @@ def softmax(logits: Any, axis: int, out: Any, of_log: bool = False) -> Any:
     z = _validation.float_array("logits", view_of("logits", logits))
     view = view_if_given("out", out)
     if view is not None:
-        _validation.output_like("out", view, "logits", z)
+        _outputs.output_like("out", view, "logits", z)
     rows = _validation.classes_last(z, axis)
     if view is None:
         out, view = empty(z.shape, z.dtype, stream)
@@ -40,7 +40,7 @@ def logsumexp(logits: Any, axis: int, out: Any) -> Any:
         out, view = empty(shape, dtype, stream)
     else:
         view = view_of("out", out)
-        _validation.output("out", view, shape, dtype, logits=z)
+        _outputs.output("out", view, shape, dtype, logits=z)
     _launch(logsumexp_rows(z.dtype.name), stream, rows, view[..., None])
     return out
 

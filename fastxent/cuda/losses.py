@@ -9,7 +9,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from .. import _options, _validation, cpu
+from .. import _options, _outputs, _validation, cpu
 from . import package
 from .arrays import (
     copied_to_host,
@@ -59,7 +59,7 @@ def cross_entropy(
     loss, lse = view_if_given("loss_out", loss_out), view_if_given("lse_out", lse_out)
     grad = view_if_given("grad_out", grad_out)
     if grad is not None:
-        _validation.output_like("grad_out", grad, "logits", z)
+        _outputs.output_like("grad_out", grad, "logits", z)
     rows = _validation.classes_last(z, axis)
     shape = rows.shape[:-1]
     ignored = _validation.check_ignore_index(ignore_index)
