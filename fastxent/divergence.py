@@ -127,9 +127,8 @@ def _solve(
     z = _validation.classes_last(logits, axis)
     shape = z.shape[:-1]
     divisor = _validation.check_reduction(reduction, normalizer)
-    _, soft_targets = _validation.check_targets(targets, logits, shape)
-    if soft_targets is None:
-        raise TypeError("targets must be floats: the divergence is from a distribution, not from a class")
+    soft_targets = _validation.float_array("targets", targets)  # a distribution, not a class
+    _validation.check_targets(soft_targets, logits, shape)
     options = cpu.Options(
         soft_targets=_validation.classes_last(soft_targets, axis),
         sample_weight=_options.weights("sample_weight", sample_weight, shape),

@@ -165,7 +165,13 @@ def test_classes_may_be_on_any_axis_in_any_layout_and_be_overwritten(layout):
 Z, T = np.zeros((4, 5)), np.full((4, 5), 0.2)
 BAD_CALLS = {
     "integer logits": ((Z.astype(int), T), {}, TypeError, "logits must be float32"),
-    "integer targets": ((Z, np.zeros(4, int)), {}, TypeError, "targets must be floats: the divergence is"),
+    "integer targets": ((Z, np.zeros(4, int)), {}, TypeError, "targets must be float32, .* got int64"),
+    "one-hot integers": (
+        (Z, np.eye(4, 5, dtype=int)),
+        {},
+        TypeError,
+        "targets must be float32, .* got int64",
+    ),
     "targets of another shape": ((Z, T[:3]), {}, ValueError, "must have the shape of logits"),
     "axis": ((Z, T), {"axis": 2}, ValueError, "axis must be from -2 to 1"),
     "sample weight of another shape": ((Z, T), {"sample_weight": [1]}, ValueError, "must have shape"),
