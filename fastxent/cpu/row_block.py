@@ -101,12 +101,6 @@ def _next_block(start, row):
     return later if row.ahead is None else where(start + block >= row.n_classes, row.ahead, later)
 
 
-@formula
-def _max_ahead(there, j, ahead, computed):
-    """Copies of the logits are made a block at a time, and their largest found then."""
-    return ahead if computed is not None else maximum(load(there, j, ahead), ahead)
-
-
 class Meanwhile(NamedTuple):
     """What else is done on the way through a block, as far from its start as the vector is that is summed."""
 
@@ -118,17 +112,20 @@ class Meanwhile(NamedTuple):
 
 
 @formula
-def _do_meanwhile(meanwhile, j, ahead, options):
-    finish_inner(meanwhile.before, meanwhile.inner, j, options)
-    return _max_ahead(meanwhile.there, j - meanwhile.start, ahead, meanwhile.computed)
+def _max_ahead(meanwhile, j, ahead):
+    """Copies of the logits are made a block at a time, and their largest found then."""
+    if meanwhile.computed is not None:
+        return ahead
+    return maximum(load(meanwhile.there, j - meanwhile.start, ahead), ahead)
 
 
 @inline
 def _sum_at_once(sums, block, full, meanwhile, ahead, options):
     unsummed = broadcast(0.0, ahead)  # of the vector before, for which nothing need wait
     for j in range(meanwhile.start, full, lanes_of(ahead)):
-        ahead = _do_meanwhile(meanwhile, j, ahead, options)
+        finish_inner(meanwhile.before, meanwhile.inner, j, options)
         ask_ahead(block.row, j, ahead)
+        ahead = _max_ahead(meanwhile, j, ahead)
         e, terms = _exponentials(block, j, None, ahead, options)
         sums = _added(sums, unsummed, terms, options)
         unsummed = e
@@ -138,7 +135,8 @@ def _sum_at_once(sums, block, full, meanwhile, ahead, options):
 @inline
 def _sum_in_turn(sums, block, full, meanwhile, ahead, options):
     for j in range(meanwhile.start, full, lanes_of(ahead)):
-        ahead = _do_meanwhile(meanwhile, j, ahead, options)
+        finish_inner(meanwhile.before, meanwhile.inner, j, options)
+        ahead = _max_ahead(meanwhile, j, ahead)
     for j in range(meanwhile.start, full, lanes_of(ahead)):
         ask_ahead(block.row, j, ahead)
         sums = with_vector(sums, block, j, None, ahead, options)
