@@ -191,7 +191,7 @@ def repeating_weights(
     first = next((axis for axis, size in enumerate(array.shape) if size != 1), array.ndim)
     repeated = np.reshape(checked, array.shape[first:])
     run = np.broadcast_to(repeated, shape[len(shape) - repeated.ndim :])
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", under="ignore"):
         return run.astype(dtype).reshape(-1)
 
 

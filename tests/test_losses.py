@@ -308,6 +308,7 @@ def test_results_that_float32_cannot_hold_are_no_error_where_numpy_is_told_to_ra
     probs, targets = logits / 3, logits / 4
     calls = {
         "cross_entropy": lambda: fastxent.cross_entropy(logits, [0], z_loss=1.0, reduction="none"),
+        "binary_cross_entropy": lambda: fastxent.binary_cross_entropy(probs, probs * 0, weight=1e-50),
         "kl_divergence": lambda: fastxent.kl_divergence(logits, targets, reduction="none"),
         "log_loss": lambda: fastxent.log_loss(probs, [1], sample_weight=[1e-30], reduction="none"),
         "entropy": lambda: fastxent.entropy(logits),

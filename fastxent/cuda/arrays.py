@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._dispatch import _merged
-from .._validation import is_on_device
+from .._validation import is_half, is_on_device
 from . import package
-from .options import bits_of
 
 
 class _Described:
@@ -100,8 +99,10 @@ def with_rows_on_two_axes(arrays: list[NDArray[Any] | None]) -> list[Any]:
 
 
 def for_kernel(view: NDArray[Any]) -> Any:
-    return package.device_array(view.view(bits_of(view.dtype.name)) if view.dtype.itemsize == 2 else view)
+    return package.device_array(view.view(np.uint16) if is_half(view.dtype) else view)
 
 
 def copied_to_host(view: NDArray[Any], stream: Any) -> NDArray[Any]:
-    return package.to_host(for_kernel(view), stream).view(view.dtype)
+    # Numba copies no array whose strides are negative.
+    forwards: Any = (..., *(slice(None, None, -1 if stride < 0 else 1) for stride in view.strides))
+    return package.to_host(for_kernel(view[forwards]), stream).view(view.dtype)[forwards]

@@ -55,7 +55,8 @@ def cross_entropy(
     loss_out, lse_out, grad_out = outs
     stream = ready_on(logits, targets, *outs, *options_given)
     z = _validation.float_array("logits", view_of("logits", logits))
-    given = _viewed(_options.Given(*options_given), stream)
+    views = _viewed(_options.Given(*options_given))
+    given = _with_weights_on_host(views, _options.Given(*options_given), stream)
     loss, lse = view_if_given("loss_out", loss_out), view_if_given("lse_out", lse_out)
     grad = view_if_given("grad_out", grad_out)
     if grad is not None:
@@ -66,7 +67,7 @@ def cross_entropy(
     divisor = _validation.check_reduction(reduction, normalizer)
     y, y_owner = _targets(targets, z, shape, stream)
     options = _options.check_options(z, None, axis, ignored, given)
-    _options.check_outputs(z, y, shape, loss, lse, grad, given)
+    _options.check_outputs(z, y, shape, loss, lse, grad, views)
 
     if with_grad and grad is None:
         grad_out, grad = empty(z.shape, z.dtype, stream)
@@ -82,15 +83,22 @@ def cross_entropy(
     return (mean if is_reduced else loss_out), grad_out
 
 
-def _viewed(given: _options.Given, stream: Any) -> _options.Given:
-    """Outputs as views, and weights, whose values are checked, on the host."""
-    names = "weight", "sample_weight"
-    arrays: dict[str, Any] = {name: getattr(given, name) for name in names}
-    for name, array in arrays.items():
-        if _validation.is_on_device(array):
-            arrays[name] = copied_to_host(view_of(name, array), stream)
-    outputs = {name: view_if_given(name, getattr(given, name)) for name in given._fields if "_out" in name}
-    return given._replace(**arrays, **outputs)
+_WEIGHTS = "weight", "sample_weight"
+
+
+def _viewed(given: _options.Given) -> _options.Given:
+    """Outputs as views, and weights where they are there."""
+    arrays = {name: view_if_given(name, getattr(given, name)) for name in given._fields if "_out" in name}
+    for name in _WEIGHTS:
+        array = getattr(given, name)
+        arrays[name] = view_of(name, array) if _validation.is_on_device(array) else array
+    return given._replace(**arrays)
+
+
+def _with_weights_on_host(views: _options.Given, given: _options.Given, stream: Any) -> _options.Given:
+    """Where their values are checked."""
+    there = [name for name in _WEIGHTS if _validation.is_on_device(getattr(given, name))]
+    return views._replace(**{name: copied_to_host(getattr(views, name), stream) for name in there})
 
 
 def _targets(
@@ -102,6 +110,8 @@ def _targets(
     if _validation.are_soft_targets(y, logits, shape):
         raise NotImplementedError("targets that are floats are not there on the GPU yet; pass integers")
     if is_there:
+        if not y.dtype.isnative:
+            raise TypeError(f"targets on the GPU must be in native byte order, got {y.dtype}")
         return y, None
     owner = package.to_device(_validation.contiguous_int64(y).reshape(-1), stream)
     return view_of("targets", owner).reshape(shape), owner
@@ -124,10 +134,12 @@ def _run(
     logits, grad, hess, targets, loss, lse, rank, entropy = with_rows_on_two_axes(views)
     nothing = for_kernel(as_strided(outputs.loss, (1,), (outputs.loss.itemsize,)))
     state = package.empty((N_NUMBERS,), np.dtype(np.float64), stream)
-    weights = [
-        nothing if w is None else package.to_device(w.astype(arithmetic_of(storage)), stream)
-        for w in (options.weight, options.sample_weight)
-    ]
+    with np.errstate(over="ignore", under="ignore"):
+        weights = [
+            nothing if w is None else package.to_device(w.astype(arithmetic_of(storage)), stream)
+            for w in (options.weight, options.sample_weight)
+        ]
+        numbers = numbers_of(storage, options)
     has = options.weight is not None, options.sample_weight is not None
     launch(
         survey,
@@ -146,11 +158,11 @@ def _run(
     of_classes = (logits if out is None else out for out in (grad, hess))
     arrays = Arrays._make([logits, targets, *weights, *one_each, *of_classes])
     kernel, n_blocks, n_threads = _kernel_for(rows, n_rows, options, outputs)
-    launch(kernel, n_blocks, n_threads, stream, arrays, numbers_of(storage, options), ignored, state)
+    launch(kernel, n_blocks, n_threads, stream, arrays, numbers, ignored, state)
     if is_reduced:
         launch(mean_of, 1, threads_for(n_rows), stream, loss, state)
-    numbers = package.to_host(state, stream)
-    return float(numbers[LOSS]) if is_reduced else 0.0, int(numbers[FIRST_BAD])
+    found = package.to_host(state, stream)
+    return float(found[LOSS]) if is_reduced else 0.0, int(found[FIRST_BAD])
 
 
 def _kernel_for(

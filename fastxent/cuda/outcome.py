@@ -35,7 +35,7 @@ def _hard(loss, q, w_y, on, c):
     if on.label_smoothing:
         share = share * (c.one - c.label_smoothing)
     if on.focal_gamma:
-        modulator = power(q, c.focal_gamma)
+        modulator = power(q if loss < c.infinity else c.one, c.focal_gamma)  # +inf elsewhere makes NaN of q
         relative = c.zero
         if loss < c.infinity and q < c.one:
             relative = (c.one - q) * (loss / q if q > c.zero else c.one)
@@ -80,7 +80,7 @@ def gradient(u, is_target, m, outcome, top, factor, on, c):
         g = g - m
     if on.softcap:
         ratio = u / c.softcap
-        g = g * (c.one - ratio * ratio) if u != -c.infinity else c.zero
+        g = g * (c.one - ratio * ratio if u != -c.infinity else c.zero)
     if on.logit_scale:
         g = g * c.logit_scale
     return g * factor

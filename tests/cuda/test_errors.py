@@ -84,6 +84,20 @@ def test_outputs_must_be_on_the_gpu_with_the_logits():
         fastxent.cross_entropy(to_device(LOGITS), TARGETS, rank_out=np.empty(3, int))
 
 
+def test_outputs_over_weights_are_refused():
+    row = to_device(np.ones(3, np.float32))
+    with pytest.raises(ValueError, match="loss_out must not overlap sample_weight"):
+        fastxent.cross_entropy(to_device(LOGITS), TARGETS, sample_weight=row, loss_out=row)
+    assert np.all(to_host(row) == 1)
+
+
+def test_targets_of_foreign_byte_order_must_be_on_the_host():
+    targets = TARGETS.astype(TARGETS.dtype.newbyteorder())
+    assert fastxent.cross_entropy(to_device(LOGITS), targets) > 0
+    with pytest.raises(TypeError, match="targets on the GPU must be in native byte order"):
+        fastxent.cross_entropy(to_device(LOGITS), Borrowed(targets))
+
+
 @pytest.mark.parametrize(
     "call",
     [

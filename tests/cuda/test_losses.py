@@ -156,12 +156,13 @@ def test_a_common_offset_changes_nothing_that_the_inputs_express(n_classes, offs
 @pytest.mark.parametrize("n_classes", [5, 90, 200])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("place", ["target", "another class", "the whole row"])
-def test_special_values_do_as_on_the_cpu_to_their_row_and_nothing_to_others(n_classes, value, place):
+@pytest.mark.parametrize("option", [{}, {"softcap": 5.0}, {"focal_gamma": 2.0}], ids=str)
+def test_special_values_do_as_on_the_cpu_to_their_row_and_nothing_to_others(n_classes, value, place, option):
     rng = np.random.default_rng(0)
     logits, targets = rng.normal(0, 3, (3, n_classes)).astype(np.float32), np.array([1, 1, 1])
     logits[1, {"target": 1, "another class": -1}.get(place, slice(None))] = value
-    loss, grad = moved.cross_entropy_with_grad(logits, targets, reduction="none")
-    expected, expected_grad = fastxent.cross_entropy_with_grad(logits, targets, reduction="none")
+    loss, grad = moved.cross_entropy_with_grad(logits, targets, reduction="none", **option)
+    expected, expected_grad = fastxent.cross_entropy_with_grad(logits, targets, reduction="none", **option)
     np.testing.assert_allclose(loss, expected, rtol=16 * eps(np.float32))
     np.testing.assert_allclose(grad, expected_grad, rtol=64 * eps(np.float32), atol=eps(np.float32))
 
@@ -173,6 +174,22 @@ def test_targets_of_every_integer_dtype_mean_the_same_there_and_from_the_host(dt
     there = to_device(logits)
     assert fastxent.cross_entropy(there, targets.astype(dtype)) == expected
     assert fastxent.cross_entropy(there, to_device(targets.astype(dtype))) == expected
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int32, np.int64])
+def test_an_ignored_target_of_any_integer_dtype_is_ignored_there(dtype):
+    logits, targets = np.random.default_rng(0).normal(0, 3, (3, 40)), np.array([3, -100, 7])
+    expected = moved.cross_entropy(logits, targets)
+    assert fastxent.cross_entropy(to_device(logits), to_device(targets.astype(dtype))) == expected
+
+
+def test_weights_there_may_lie_backwards_and_be_too_small_for_float32():
+    logits = np.random.default_rng(0).normal(0, 3, (3, 40)).astype(np.float32)
+    weight, targets = np.arange(1.0, 41)[::-1], [0, 5, 9]
+    with np.errstate(all="raise"):
+        loss = moved.cross_entropy(logits, targets, weight=Borrowed(weight))
+        moved.cross_entropy(logits, targets, sample_weight=[1, 1e-50, 1])
+    assert loss == pytest.approx(fastxent.cross_entropy(logits, targets, weight=weight), rel=1e-6)
 
 
 @pytest.mark.parametrize("shape", [(0, 5), (0, 50), (3, 1)], ids=str)
