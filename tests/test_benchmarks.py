@@ -203,7 +203,7 @@ def test_first_call_is_timed_in_a_new_process_without_and_with_its_cache(monkeyp
 def test_the_arithmetic_limit_does_the_operations_that_it_counts():
     """Half of them are steps of y·½ + ½, and come nearer to 1 by half each; the others stay at ½."""
     one, all_threads = arithmetic.start(64), arithmetic.start(2**16)
-    arithmetic.compute(one, 64)
+    arithmetic.compute(one, one.shape[-1])
     assert (one[:, 1] == 1.5 - 2.0 ** -(1 + arithmetic.OPERATIONS // 2)).all()
     assert len(all_threads) == numba.get_num_threads()
     arithmetic.compute(all_threads, 2**16)

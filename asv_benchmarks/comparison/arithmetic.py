@@ -10,18 +10,17 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from fastxent.simd import fma, lanes_of, load, pointer, store, wide
+from fastxent.simd import VECTOR_BYTES, fma, lanes_of, load, pointer, store, wide, width
 
 OPERATIONS = 16  # a number
-_CHAINS = 2  # for each of the four vectors that are a wide one, so that no operation waits for another
-_LENGTH = 64  # of a wide vector
+_CHAINS = 2  # for each of the vectors that are a wide one, so that no operation waits for another
 _SMALL = 2**14  # numbers
 
 
 def start(n_numbers: int) -> NDArray[np.float32]:
     """A wide vector for each thread, of all if it is worth their while, and room for what comes of it."""
     n_threads = 1 if n_numbers < _SMALL else numba.get_num_threads()
-    return np.full((n_threads, 2, _LENGTH), 0.5, np.float32)
+    return np.full((n_threads, 2, width() * VECTOR_BYTES // 4), 0.5, np.float32)
 
 
 def compute(vectors: NDArray[np.float32], n_numbers: int) -> None:
@@ -38,7 +37,7 @@ def _compute(vectors, n_numbers):
         for _ in range(n_numbers // len(vectors) // lanes_of(like)):
             for _ in range(OPERATIONS // _CHAINS):
                 y, z = fma(y, x, 0.5), fma(z, x, 0.25)
-        store(p, _LENGTH, y + z)
+        store(p, lanes_of(like), y + z)
 
 
 _serial = njit(_compute)  # not cached: both would have one name there

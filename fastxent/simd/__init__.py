@@ -32,7 +32,7 @@ from .elementary import (
     tanh,
     two_to_minus,
 )
-from .lanes import WIDTH, broadcast, first_lanes, lanes_of, only_lane, wide, widest
+from .lanes import WIDTH, broadcast, first_lanes, lanes_of, only_lane, wide, widest, width
 from .logarithms import log, log1p, power
 from .memory import (
     gather,
@@ -122,4 +122,5 @@ __all__ = [
     "wide",
     "widen",
     "widest",
+    "width",
 ]

@@ -37,6 +37,11 @@ def _zeros(width, z):
     return signature(result, z), lower
 
 
+def width():
+    """Vectors in a wide one: as many as the processor's registers serve at once."""
+    return WIDTH if has_long_registers() else WIDTH // 2
+
+
 @intrinsic
 def widest(typing_context, z):
     """A vector of zeros as long as WIDTH vectors of z."""
@@ -45,8 +50,8 @@ def widest(typing_context, z):
 
 @intrinsic
 def wide(typing_context, z):
-    """A vector of zeros as long as so many vectors of z as the processor's registers serve at once."""
-    return _zeros(WIDTH if has_long_registers() else WIDTH // 2, z)
+    """A vector of zeros as long as `width()` vectors of z."""
+    return _zeros(width(), z)
 
 
 @intrinsic
