@@ -102,13 +102,10 @@ def main(arguments: list[str] | None = None) -> None:
     activation_table = report.contest_table(of_activations, "float32")
     print(circumstances, table, activation_table, costs, report.goal_table(found), sep="\n\n")
     if wanted.write:
-        sections = {
-            "contest": f"{table}\n\n{circumstances}",
-            "activations": activation_table,
-            "costs": costs,
-        }
         if has_long_registers():
             report.picture(seconds, report.PICTURE)
+            contest_section = f"{table}\n\n{circumstances}"
+            sections = {"contest": contest_section, "activations": activation_table, "costs": costs}
         else:
             sections = {"without AVX-512": "\n\n".join((table, activation_table, costs, circumstances))}
         text = report.README.read_text()

@@ -55,8 +55,9 @@ def cross_entropy(
     loss_out, lse_out, grad_out = outs
     stream = ready_on(logits, targets, *outs, *options_given)
     z = _validation.float_array("logits", view_of("logits", logits))
-    views = _viewed(_options.Given(*options_given))
-    given = _with_weights_on_host(views, _options.Given(*options_given), stream)
+    asked = _options.Given(*options_given)
+    views = _viewed(asked)
+    given = _with_weights_on_host(views, asked, stream)
     loss, lse = view_if_given("loss_out", loss_out), view_if_given("lse_out", lse_out)
     grad = view_if_given("grad_out", grad_out)
     if grad is not None:
@@ -95,9 +96,9 @@ def _viewed(given: _options.Given) -> _options.Given:
     return given._replace(**arrays)
 
 
-def _with_weights_on_host(views: _options.Given, given: _options.Given, stream: Any) -> _options.Given:
+def _with_weights_on_host(views: _options.Given, asked: _options.Given, stream: Any) -> _options.Given:
     """Where their values are checked."""
-    there = [name for name in _WEIGHTS if _validation.is_on_device(getattr(given, name))]
+    there = [name for name in _WEIGHTS if _validation.is_on_device(getattr(asked, name))]
     return views._replace(**{name: copied_to_host(getattr(views, name), stream) for name in there})
 
 
