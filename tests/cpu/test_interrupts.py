@@ -10,6 +10,9 @@ import os, signal, threading, time
 import numpy as np, fastxent
 from fastxent import cpu
 
+# A shell that runs the tests in the background has them ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 def is_interrupted(seconds, function):
     timer = threading.Timer(seconds, signal.raise_signal, (signal.SIGINT,))
