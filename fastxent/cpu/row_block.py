@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from ..simd import (
     broadcast,
-    exp_or_zero,
+    exp_of_reduced,
     first_lanes,
     has_long_registers,
     lanes_of,
@@ -16,6 +16,7 @@ from ..simd import (
     maximum,
     only_lane,
     prefetch,
+    reduced_for_exp,
     skip,
     where,
 )
@@ -56,12 +57,17 @@ class Block(NamedTuple):
 
 
 @formula
-def _exponentials(block, j, inside, like, options):
-    """Those of a vector of classes, 0 for the target, stored if asked; and what it adds to the tally."""
+def _argument(block, j, inside, like):
+    """What the exponentials of a vector of classes are computed from."""
+    return reduced_for_exp(load_stretch(block.near, j, inside, like), block.shift.exponent)
+
+
+@formula
+def _others(e, block, j, inside, like, options):
+    """Stores the exponentials of a vector of classes, if asked. Gives them, 0 for the target; and a tally."""
     row, exps, kept, label_smoothing = block.row, block.exps, block.kept, options.label_smoothing
     z = load_logits(row.logits, j, inside, like)
     u = load_stretch(block.logits, j, inside, like)
-    e = exp_or_zero(load_stretch(block.near, j, inside, like), block.shift.exponent)
     within = inside if block.logits.is_padded is None else None
     if exps is not None:
         store_inside(exps, j, to_keep(e, u, label_smoothing, options.softcap), within)
@@ -81,7 +87,7 @@ def _added(sums, e, terms, options):
 @formula
 def with_vector(sums, block, j, inside, like, options):
     """The sums, and those of a vector of classes."""
-    e, terms = _exponentials(block, j, inside, like, options)
+    e, terms = _others(exp_of_reduced(*_argument(block, j, inside, like)), block, j, inside, like, options)
     return _added(sums, e, terms, options)
 
 
@@ -126,10 +132,24 @@ def _sum_at_once(sums, block, full, meanwhile, ahead, options):
         finish_inner(meanwhile.before, meanwhile.inner, j, options)
         ask_ahead(block.row, j, ahead)
         ahead = _max_ahead(meanwhile, j, ahead)
-        e, terms = _exponentials(block, j, None, ahead, options)
+        e = exp_of_reduced(*_argument(block, j, None, ahead))
+        e, terms = _others(e, block, j, None, ahead, options)
         sums = _added(sums, unsummed, terms, options)
         unsummed = e
     return BlockSums(add(sums.others, unsummed), sums.tally), ahead
+
+
+@inline
+def _sum_alone(sums, block, start, full, like, options):
+    """Arguments are reduced a vector ahead: the processor's schedulers are short, and exponentials long."""
+    argument = _argument(block, start, None, like)
+    for j in range(start, full, lanes_of(like)):
+        ask_ahead(block.row, j, like)
+        e = exp_of_reduced(*argument)
+        argument = _argument(block, min(j + lanes_of(like), full - lanes_of(like)), None, like)
+        e, terms = _others(e, block, j, None, like, options)
+        sums = _added(sums, e, terms, options)
+    return sums
 
 
 @inline
@@ -137,9 +157,8 @@ def _sum_in_turn(sums, block, full, meanwhile, ahead, options):
     for j in range(meanwhile.start, full, lanes_of(ahead)):
         finish_inner(meanwhile.before, meanwhile.inner, j, options)
         ahead = _max_ahead(meanwhile, j, ahead)
-    for j in range(meanwhile.start, full, lanes_of(ahead)):
-        ask_ahead(block.row, j, ahead)
-        sums = with_vector(sums, block, j, None, ahead, options)
+    if meanwhile.start < full:
+        sums = _sum_alone(sums, block, meanwhile.start, full, ahead, options)
     return sums, ahead
 
 
