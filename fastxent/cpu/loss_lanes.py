@@ -44,7 +44,15 @@ from .shift import Shift, shift_for, shifted_exp
 from .strided import address, addresses, scratch_kept
 from .tally import empty_tally, in_float64, reference_for, tallied
 from .targets import survey
-from .tile import Tile, derivatives_of, derivatives_of_targets, exponentials, weight_of_target
+from .tile import (
+    Tile,
+    begin,
+    derivatives_of,
+    derivatives_of_targets,
+    end,
+    exponentials,
+    weight_of_target,
+)
 from .tile_blocks import finish_blocks, memory_for, sum_blocks
 from .total import flatten_mean_of_no_weight, mean_of
 
@@ -69,9 +77,11 @@ def _sum_tile(tile, targets, options):
     top = transformed(row_max, options.logit_scale, options.softcap)
     shift, reference = shift_for(top, z), reference_for(top, z)
     others, tally, number = empty_sum(z), empty_tally(z), broadcast(0.0, z)
+    begun = begin(z, 0, shift, options)
     for j in range(tile.n_classes):
         is_target = tile.y == number
-        e, terms = exponentials(tile, j, is_target, z_y, shift, reference, targets, tile.transformed, options)
+        e, u, begun = end(z, j, min(j + 1, tile.n_classes - 1), begun, shift, options)
+        e, terms = exponentials(e, u, tile, j, is_target, z_y, reference, targets, tile.transformed, options)
         others = add(others, e)
         tally = tallied(tally, terms, options.label_smoothing, options.entropy, options.rank)
         number += 1.0
@@ -146,7 +156,8 @@ def _near(array, logits, in_blocks):
 @inline
 def loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, in_blocks, tiles):
     lanes, n_classes = lanes_of(logits), n_classes_of(logits)
-    exps, kept_logits = empty_row(lanes * n_classes, logits), scratch_kept(grad, lanes * n_classes, options)
+    exps = empty_row(lanes * max(1, n_classes), logits)  # the first class is begun unasked
+    kept_logits = scratch_kept(grad, lanes * n_classes, options)
     near_soft_targets = _near(options.soft_targets, logits, in_blocks)
     near_hess = _near(options.hess, logits, in_blocks)
     near_targets_grad = _near(options.targets_grad, logits, in_blocks)

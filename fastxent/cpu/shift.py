@@ -20,11 +20,12 @@ from numba import types
 from ..simd import (
     arithmetic_type,
     below_overflow,
-    exp_or_zero,
+    exp_of_reduced,
     exp_scaled,
     fma,
     maximum,
     minimum,
+    reduced_for_exp,
     round_to_integer,
     two_to_minus,
     where,
@@ -47,8 +48,14 @@ def less_offset(z, shift):
 
 
 @formula
+def shifted_argument(z, shift):
+    """What `exp_of_reduced` makes shifted_exp(z, shift) of."""
+    return reduced_for_exp(less_offset(z, shift), shift.exponent)
+
+
+@formula
 def shifted_exp(z, shift):
-    return exp_or_zero(less_offset(z, shift), shift.exponent)
+    return exp_of_reduced(*shifted_argument(z, shift))
 
 
 @formula

@@ -2,9 +2,18 @@
 
 from typing import Any, NamedTuple
 
-from ..simd import broadcast, lanes_of, load, narrow, store, where
+from ..simd import (
+    broadcast,
+    exp_of_reduced,
+    has_long_registers,
+    lanes_of,
+    load,
+    narrow,
+    store,
+    where,
+)
 from .columns import Columns, read, write
-from .compile import formula
+from .compile import formula, specialised_formula
 from .derivatives import (
     gradient,
     second_derivative,
@@ -14,7 +23,7 @@ from .derivatives import (
 )
 from .masses import class_mass
 from .options import transformed
-from .shift import shifted_exp
+from .shift import shifted_argument
 from .tally import terms_of
 from .vectors import value_at
 
@@ -59,16 +68,42 @@ def weight_of_target(is_target, j, w_y, targets, weight):
     return w_y
 
 
+class Begun(NamedTuple):
+    """Exponentials that are begun: the logits transformed, and the argument that is made of them."""
+
+    u: Any
+    argument: Any
+
+
 @formula
-def exponentials(tile, j, is_target, z_y, shift, reference, targets, kept_logits, options):
+def begin(z, j, shift, options):
+    """Those of class j, whose logits are in a vector of z."""
+    u = transformed(load(z, j * lanes_of(z)), options.logit_scale, options.softcap)
+    return Begun(u, shifted_argument(u, shift))
+
+
+@specialised_formula
+def end(z, j, ahead, begun, shift, options):
+    """Exponentials and logits of class j, and those of the class `ahead` begun where that is quicker."""
+
+    def from_begin_to_end(z, j, ahead, begun, shift, options):
+        here = begin(z, j, shift, options)
+        return exp_of_reduced(*here.argument), here.u, begun
+
+    def end_and_begin_another(z, j, ahead, begun, shift, options):
+        return exp_of_reduced(*begun.argument), begun.u, begin(z, ahead, shift, options)
+
+    return from_begin_to_end if has_long_registers() else end_and_begin_another
+
+
+@formula
+def exponentials(e, u, tile, j, is_target, z_y, reference, targets, kept_logits, options):
     """Those of class j, 0 for the rows' targets, and what it adds to the tally.
 
     They stay in the tile, where the logits were.
     """
     z = tile.exps
     column = load(z, j * lanes_of(z))
-    u = transformed(column, options.logit_scale, options.softcap)
-    e = shifted_exp(u, shift)
     store(z, j * lanes_of(z), to_keep(e, u, options.label_smoothing, options.softcap))
     if kept_logits is not None:
         store(kept_logits, j * lanes_of(z), u)

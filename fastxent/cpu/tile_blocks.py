@@ -41,7 +41,14 @@ from .tally import (
     tallied,
     together,
 )
-from .tile import derivatives_of, derivatives_of_targets, exponentials, weight_of_target
+from .tile import (
+    begin,
+    derivatives_of,
+    derivatives_of_targets,
+    end,
+    exponentials,
+    weight_of_target,
+)
 from .vectors import load_float64
 
 
@@ -196,20 +203,31 @@ def _narrowed(shift, z):
     return Shift(narrow(shift.offset, z), narrow(shift.exponent, z))
 
 
+@formula
+def _class_after(k, j, first, stop, lanes):
+    """The class that `_sum_block` takes after class k, which shares a lane with class j; the last if none."""
+    end = min(first + WIDTH * lanes, stop)
+    next_lane = where(j + 1 < min(first + lanes, stop), j + 1, min(end, stop - 1))
+    return where(k + lanes < end, k + lanes, next_lane)
+
+
 @inline
 def _sum_block(tile, memory, start, stop, z_y, shift, reference, targets, options):
     """The exponentials of one block, summed in the slots."""
     z, lanes = tile.exps, lanes_of(tile.exps)
     ls, entropy, rank = options.label_smoothing, options.entropy, options.rank
     _clear(memory, z, ls, entropy, rank)
+    begun = begin(z, start, shift, options)
     for first in range(start, stop, WIDTH * lanes):
         for j in range(first, min(first + lanes, stop)):
             slot = (j - first) * lanes
             others, tally = _load_sums(memory, slot, z, ls, entropy, rank)
             terms = odd_terms = empty_terms(z, options.divergence)
             for k in range(j, min(first + WIDTH * lanes, stop), lanes):
+                ahead = _class_after(k, j, first, stop, lanes)
+                e, u, begun = end(z, k, ahead, begun, shift, options)
                 e, terms_k = exponentials(
-                    tile, k, tile.y == k, z_y, shift, reference, targets, tile.transformed, options
+                    e, u, tile, k, tile.y == k, z_y, reference, targets, tile.transformed, options
                 )
                 others = add(others, e)
                 odd_terms, terms = terms, together(odd_terms, terms_k)
