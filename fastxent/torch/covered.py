@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch._subclasses import FakeTensor
+from torch.autograd import forward_ad
 from torch.compiler import is_compiling
 from torch.nn.parameter import Parameter
 
@@ -114,8 +115,8 @@ def _broadcasts(tensor: Tensor, input: Tensor) -> bool:
 
 
 def _is_transformed() -> bool:
-    """Whether by `torch.func`, which may want any derivative, or `torch.jit.trace`, which sees no kernel."""
-    return _transforms_are_active() or _state_of_trace() is not None
+    """Whether by those who may want any derivative, or `torch.jit.trace`, which sees no kernel."""
+    return _transforms_are_active() or forward_ad._current_level >= 0 or _state_of_trace() is not None
 
 
 def is_traced(input: Tensor) -> bool:
