@@ -28,6 +28,7 @@ from .row_lanes import lanes_in_tile, rows_of_tiles, set_lanes, tiles_of_chunk
 from .shape import n_classes_of, n_rows_of
 from .shift import Shift, shift_for, shifted_exp
 from .strided import address
+from .tile import begin, end
 
 FEW_CLASSES_OF_ACTIVATIONS = 63
 """Up to here this is the quicker way; for cross-entropy it is up to FEW_CLASSES."""
@@ -53,10 +54,11 @@ def softmax_lanes(n_chunks, logits, out):
 def _sum_of_others(tile, n_classes, top, shift):
     """Of exponentials, in float64: all but that of one largest class, beside which they would lose digits."""
     others, n_largest = empty_sum(tile), broadcast(0.0, tile)
+    begun = begin(tile, 0, shift, PLAIN)
     for j in range(n_classes):
-        z = load(tile, j * lanes_of(tile))
+        e, z, begun = end(tile, j, min(j + 1, n_classes - 1), begun, shift, PLAIN)
         n_largest = where(z == top, n_largest + 1.0, n_largest)
-        others = add(others, where(z == top, 0.0, shifted_exp(z, shift)))
+        others = add(others, where(z == top, 0.0, e))
     largest = widen(shifted_exp(top, shift))
     ties = where(top < math.inf, (widen(n_largest) - 1.0) * largest, largest)
     return value_of(others) + ties
@@ -84,7 +86,7 @@ def _logsumexp_tile(logits, to, out, start, n_classes, inside, tile):
 @inline
 def _logsumexp_chunk(logits, lse, out, tiles):
     lanes, n_rows, n_classes = lanes_of(logits), n_rows_of(logits), n_classes_of(logits)
-    memory = empty_row(lanes * n_classes, logits)
+    memory = empty_row(lanes * max(1, n_classes), logits)  # the first class is begun unasked
     first, stop = rows_of_tiles(tiles, n_rows, lanes)
     for start in range(first, stop, lanes):
         n_lanes, tile = lanes_in_tile(start, n_rows, lanes), pointer(memory, 0)
