@@ -16,7 +16,6 @@ from .arithmetic import (
     constant,
     fma,
     from_bits,
-    full_like,
     maximum,
     minimum,
     polynomial,
@@ -199,19 +198,10 @@ def below_overflow(x, k):
     return lambda x, k: minimum(k * ln2 + overflow, x)
 
 
-@specialised_formula
+@formula
 def exp(x):
-    """eˣ for every x; error at most 1 ULP (float32: over every input; −inf gives exactly 0)."""
-    # Positive x go through scaled down by 2ᵏ, clear of exp_scaled's upper bound, and overflow at the end.
-    largest, k = (89.0, 100.0) if constants_of(x) is _FLOAT32 else (710.0, 600.0)
-    two_to_k = 2.0**k
-
-    def exp(x):
-        positive = x > 0.0
-        y = exp_scaled(minimum(largest, x), where(positive, full_like(x, k), 0.0))
-        return where(positive, y * two_to_k, y)
-
-    return exp
+    """eˣ for x ≤ 0; error at most 1 ULP (float32: over every such x; −inf gives exactly 0); NaN for NaN."""
+    return exp_scaled(x, 0.0)
 
 
 @specialised_formula

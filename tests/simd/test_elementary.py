@@ -86,12 +86,11 @@ def awkward(name, dtype):
     info, rng = np.finfo(dtype), np.random.default_rng(11)
     binades = 2.0 ** np.arange(info.minexp - info.nmant, info.maxexp)
     if name == "exp":
-        lowest, highest = (info.minexp - info.nmant - 2) * LN2, info.maxexp * LN2
-        steps = np.arange(2 * lowest / LN2 - 3, 2 * highest / LN2 + 3).round() * (LN2 / 2)
-        small = np.concatenate([binades, -binades])
-        edges = [lowest, highest, info.minexp * LN2, 0.0]
-        x = and_neighbours([*steps, *small[np.abs(small) < 1000], *edges], dtype)
-        return np.concatenate([x, rng.uniform(lowest, highest, 3000), rng.uniform(-1, 1, 3000)]).astype(dtype)
+        lowest = (info.minexp - info.nmant - 2) * LN2
+        steps = np.arange(2 * lowest / LN2 - 3, 0).round() * (LN2 / 2)
+        x = and_neighbours([*steps, *-binades[binades < 1000], lowest, info.minexp * LN2, -0.0], dtype)
+        samples = rng.uniform(lowest, 0, 3000), rng.uniform(-1, 0, 3000)
+        return np.concatenate([x[x <= 0], *samples]).astype(dtype)
     near_one = 1 + np.arange(-40, 40) * float(info.eps) / 2
     x = and_neighbours([*binades, *binades * math.sqrt(0.5), *near_one, *binades * (1 + info.eps)], dtype)
     lifted = rng.uniform(0.4, 1.6, 3000), np.exp(rng.uniform(-85, 85, 3000)), rng.uniform(0.65, 0.75, 1000)
@@ -182,13 +181,10 @@ def test_exp_or_zero_has_the_bits_of_exp_scaled_and_no_subnormal_ones(dtype):
     ("name", "x", "expected"),
     [
         ("exp", -INF, 0.0),
-        ("exp", INF, INF),
         ("exp", NAN, NAN),
         ("exp", 0.0, 1.0),
         ("exp", -0.0, 1.0),
         ("exp", -1e30, 0.0),
-        ("exp", 1e30, INF),
-        ("exp", 5e-324, 1.0),
         ("log", 0.0, -INF),
         ("log", -0.0, -INF),
         ("log", INF, INF),
@@ -233,19 +229,12 @@ def exp_of_float64(x):
     return math.exp(x)
 
 
-LARGEST_FINITE = 88.72283  # exp of the next float32 overflows
-
-
 @pytest.mark.parametrize("step", [521, pytest.param(1, marks=pytest.mark.exhaustive)], ids=["sampled", "all"])
-@pytest.mark.parametrize("ends", [(-0.0, -INF), (0.0, LARGEST_FINITE)], ids=["non-positive", "positive"])
-def test_exp_of_no_float32_is_off_by_more_than_its_budget(ends, step):
-    error, worst = largest_error(lanewise("exp"), exp_of_float64, ends, step)
-    print(f"largest error of exp from {ends[0]} to {ends[1]}, every {step}: {error:.6f} ULP, at {worst!r}")
+def test_exp_of_no_float32_is_off_by_more_than_its_budget(step):
+    error, worst = largest_error(lanewise("exp"), exp_of_float64, (-0.0, -INF), step)
+    print(f"largest error of exp up to 0, every {step}: {error:.6f} ULP, at {worst!r}")
     assert 0 < error <= EXP_ULP
     assert_same_bits(apply("exp", np.full(16, -INF, np.float32)), np.zeros(16, np.float32))
-    assert np.all(
-        np.isinf(apply("exp", np.full(16, np.nextafter(np.float32(LARGEST_FINITE), np.float32(INF)))))
-    )
 
 
 @pytest.mark.exhaustive
