@@ -28,7 +28,7 @@ from .row_lanes import lanes_in_tile, rows_of_tiles, set_lanes, tiles_of_chunk
 from .shape import n_classes_of, n_rows_of
 from .shift import Shift, shift_for, shifted_exp
 from .strided import address
-from .tile import begin, end
+from .tile import begin, end_begun
 
 FEW_CLASSES_OF_ACTIVATIONS = 63
 """Up to here this is the quicker way; for cross-entropy it is up to FEW_CLASSES."""
@@ -56,7 +56,7 @@ def _sum_of_others(tile, n_classes, top, shift):
     others, n_largest = empty_sum(tile), broadcast(0.0, tile)
     begun = begin(tile, 0, shift, PLAIN)
     for j in range(n_classes):
-        e, z, begun = end(tile, j, min(j + 1, n_classes - 1), begun, shift, PLAIN)
+        e, z, begun = end_begun(tile, j, min(j + 1, n_classes - 1), begun, shift, PLAIN)
         n_largest = where(z == top, n_largest + 1.0, n_largest)
         others = add(others, where(z == top, 0.0, e))
     largest = widen(shifted_exp(top, shift))

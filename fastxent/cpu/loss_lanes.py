@@ -49,7 +49,7 @@ from .tile import (
     begin,
     derivatives_of,
     derivatives_of_targets,
-    end,
+    end_begun,
     exponentials,
     weight_of_target,
 )
@@ -80,7 +80,7 @@ def _sum_tile(tile, targets, options):
     begun = begin(z, 0, shift, options)
     for j in range(tile.n_classes):
         is_target = tile.y == number
-        e, u, begun = end(z, j, min(j + 1, tile.n_classes - 1), begun, shift, options)
+        e, u, begun = end_begun(z, j, min(j + 1, tile.n_classes - 1), begun, shift, options)
         e, terms = exponentials(e, u, tile, j, is_target, z_y, reference, targets, tile.transformed, options)
         others = add(others, e)
         tally = tallied(tally, terms, options.label_smoothing, options.entropy, options.rank)

@@ -43,13 +43,13 @@ class Shift(NamedTuple):
 
 @formula
 def less_offset(z, shift):
-    """z − offset, in the domain of `exp_or_zero`."""
+    """z − offset, in the domain of `reduced_for_exp`."""
     return below_overflow(z - shift.offset, shift.exponent)
 
 
 @formula
 def shifted_argument(z, shift):
-    """What `exp_of_reduced` makes shifted_exp(z, shift) of."""
+    """What `exp_of_reduced` takes for shifted_exp(z, shift)."""
     return reduced_for_exp(less_offset(z, shift), shift.exponent)
 
 

@@ -83,7 +83,7 @@ def begin(z, j, shift, options):
 
 
 @specialised_formula
-def end(z, j, ahead, begun, shift, options):
+def end_begun(z, j, ahead, begun, shift, options):
     """Exponentials and logits of class j, and those of the class `ahead` begun where that is quicker."""
 
     def from_begin_to_end(z, j, ahead, begun, shift, options):

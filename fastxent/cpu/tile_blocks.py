@@ -45,7 +45,7 @@ from .tile import (
     begin,
     derivatives_of,
     derivatives_of_targets,
-    end,
+    end_begun,
     exponentials,
     weight_of_target,
 )
@@ -225,7 +225,7 @@ def _sum_block(tile, memory, start, stop, z_y, shift, reference, targets, option
             terms = odd_terms = empty_terms(z, options.divergence)
             for k in range(j, min(first + WIDTH * lanes, stop), lanes):
                 ahead = _class_after(k, j, first, stop, lanes)
-                e, u, begun = end(z, k, ahead, begun, shift, options)
+                e, u, begun = end_begun(z, k, ahead, begun, shift, options)
                 e, terms_k = exponentials(
                     e, u, tile, k, tile.y == k, z_y, reference, targets, tile.transformed, options
                 )

@@ -165,7 +165,10 @@ def two_to_minus(k):
 
 @specialised_formula
 def reduced_for_exp(x, k):
-    """r and 2ⁿ⁻ᵏ⁻¹, of which `exp_or_zero` is made: a loop may reduce one x while it computes another's."""
+    """r and 2ⁿ⁻ᵏ⁻¹ for `exp_of_reduced`, in two steps so that a loop may do another's in between.
+
+    Domain: |k| ≤ 512 (float32) or 4096 (float64), x such that below_overflow(x, k) = x.
+    """
     c = constants_of(x)
     lowest, ln2 = (1 - c.bias) * math.log(2), math.log(2)
     return lambda x, k: _reduced(maximum(k * ln2 + lowest, x), k, -1)
@@ -173,27 +176,19 @@ def reduced_for_exp(x, k):
 
 @specialised_formula
 def exp_of_reduced(r, half_power):
-    """eʳ·2ⁿ⁻ᵏ, or 0 where that is less than the smallest normal number."""
+    """eˣ·2⁻ᵏ for an integer k (as a float), but 0 below 2⁻¹²⁵·⁵ (float64: 2⁻¹⁰²¹·⁵); NaN for NaN.
+
+    Error at most 1 ULP. Three operations quicker than `exp_scaled`.
+    """
     # The polynomial is twice what it should be, and the power half: where its exponent field is 0, so is
     # the result, and none is ever subnormal.
     twice = tuple(2 * coefficient for coefficient in constants_of(r).exp)
     return lambda r, half_power: polynomial(r, twice) * half_power
 
 
-@formula
-def exp_or_zero(x, k):
-    """eˣ·2⁻ᵏ for an integer k (as a float), but 0 below 2⁻¹²⁵·⁵ (float64: 2⁻¹⁰²¹·⁵); NaN for NaN.
-
-    Domain: |k| ≤ 512 (float32) or 4096 (float64), x such that below_overflow(x, k) = x. Error at most
-    1 ULP. Three operations quicker than `exp_scaled`.
-    """
-    r, half_power = reduced_for_exp(x, k)
-    return exp_of_reduced(r, half_power)
-
-
 @specialised_formula
 def below_overflow(x, k):
-    """x, or a number for which exp_or_zero(x, k) is +inf if that is less; NaN for NaN."""
+    """x, or a number whose eˣ·2⁻ᵏ is +inf, by `exp_of_reduced`, if that is less; NaN for NaN."""
     overflow, ln2 = (constants_of(x).bias + 2) * math.log(2), math.log(2)
     return lambda x, k: minimum(k * ln2 + overflow, x)
 
