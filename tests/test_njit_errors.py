@@ -23,6 +23,15 @@ WRONG = {
 }
 
 
+OUTPUTS = "loss_out", "lse_out", "rank_out", "entropy_out", "grad_out", "hess_out"
+
+
+def out_of(name, n):
+    """An array of fives for so many rows, strided as all of them are: nothing is compiled twice."""
+    shape = (n, 7) if name in ("grad_out", "hess_out") else (n,)
+    return np.full((*shape, 2), 5, int if name == "rank_out" else float)[..., 0]
+
+
 @pytest.mark.parametrize("message", WRONG)
 def test_a_bad_value_is_named_before_anything_is_written(message):
     error, wrong = WRONG[message]
@@ -34,9 +43,7 @@ def test_a_bad_value_is_named_before_anything_is_written(message):
             options["weight"][3] = value
         else:
             options[name] = value
-    outs = [np.full(9, 5.0) for _ in range(3)]
-    outs.insert(2, np.full(9, 5))
-    outs += [np.full_like(logits, 5) for _ in range(2)]
+    outs = [out_of(name, 9) for name in OUTPUTS]
     numbers = [options[name] for name in ("label_smoothing", "z_loss", "logit_scale")]
     with pytest.raises(error) as caught:
         with_options(logits, targets, options["weight"], options["sample_weight"], *numbers, *outs)
@@ -44,20 +51,13 @@ def test_a_bad_value_is_named_before_anything_is_written(message):
     assert all((out == 5).all() for out in outs)
 
 
-OUTPUTS = "loss_out", "lse_out", "rank_out", "entropy_out", "grad_out", "hess_out"
-
-
 @pytest.mark.parametrize("name", OUTPUTS)
 def test_an_output_of_another_shape_or_onto_itself_is_refused_as_from_python_and_not_written(name):
     logits, targets, options = problem(ALL_WITH_HESSIAN, 9, 7, masks=False)
     arguments = options["weight"], options["sample_weight"], 0.1, 0.1, 1.0
-    right = np.full(
-        (9, 7) if name in ("grad_out", "hess_out") else 9, 5, int if name == "rank_out" else float
-    )
-    onto_itself = np.lib.stride_tricks.as_strided(right, strides=(0,) * right.ndim)
-    for wrong in (right[:8], np.concatenate([right, right]), onto_itself):
-        outs = [np.full(9, 5.0), np.full(9, 5.0), np.full(9, 5), np.full(9, 5.0)]
-        outs += [np.full_like(logits, 5), np.full_like(logits, 5)]
+    onto_itself = np.lib.stride_tricks.as_strided(out := out_of(name, 9), strides=(0,) * out.ndim)
+    for wrong in (out_of(name, 8), out_of(name, 18), onto_itself):
+        outs = [out_of(other, 9) for other in OUTPUTS]
         outs[OUTPUTS.index(name)] = wrong
         with pytest.raises(ValueError, match=f"{name} must have") as caught:
             with_options(logits, targets, *arguments, *outs)
