@@ -64,7 +64,7 @@ def _argument(block, j, inside, like):
 
 @formula
 def _others(e, block, j, inside, like, options):
-    """Stores the exponentials of a vector of classes, if asked. Gives them, 0 for the target; and a tally."""
+    """Stores exponentials, if asked. Gives them, 0 for the target, and what the classes add to the tally."""
     row, exps, kept, label_smoothing = block.row, block.exps, block.kept, options.label_smoothing
     z = load_logits(row.logits, j, inside, like)
     u = load_stretch(block.logits, j, inside, like)

@@ -84,7 +84,10 @@ def begin(z, j, shift, options):
 
 @specialised_formula
 def end_begun(z, j, ahead, begun, shift, options):
-    """Exponentials and logits of class j, and those of the class `ahead` begun where that is quicker."""
+    """Exponentials and logits of class j, and where registers are few those of the class `ahead` begun.
+
+    As in `row_block`: there is then more to work at while an exponential is waited for.
+    """
 
     def from_begin_to_end(z, j, ahead, begun, shift, options):
         here = begin(z, j, shift, options)
