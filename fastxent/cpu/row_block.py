@@ -140,25 +140,20 @@ def _sum_at_once(sums, block, full, meanwhile, ahead, options):
 
 
 @inline
-def _sum_alone(sums, block, start, full, like, options):
-    """Arguments are reduced a vector ahead: the processor's schedulers are short, and exponentials long."""
-    argument = _argument(block, start, None, like)
-    for j in range(start, full, lanes_of(like)):
-        ask_ahead(block.row, j, like)
-        e = exp_of_reduced(*argument)
-        argument = _argument(block, min(j + lanes_of(like), full - lanes_of(like)), None, like)
-        e, terms = _others(e, block, j, None, like, options)
-        sums = _added(sums, e, terms, options)
-    return sums
-
-
-@inline
 def _sum_in_turn(sums, block, full, meanwhile, ahead, options):
-    for j in range(meanwhile.start, full, lanes_of(ahead)):
+    start, lanes = meanwhile.start, lanes_of(ahead)
+    for j in range(start, full, lanes):
         finish_inner(meanwhile.before, meanwhile.inner, j, options)
         ahead = _max_ahead(meanwhile, j, ahead)
-    if meanwhile.start < full:
-        sums = _sum_alone(sums, block, meanwhile.start, full, ahead, options)
+    if start < full:
+        # Arguments are reduced a vector ahead: the processor's schedulers are short, and exponentials long.
+        argument = _argument(block, start, None, ahead)
+        for j in range(start, full, lanes):
+            ask_ahead(block.row, j, ahead)
+            e = exp_of_reduced(*argument)
+            argument = _argument(block, min(j + lanes, full - lanes), None, ahead)
+            e, terms = _others(e, block, j, None, ahead, options)
+            sums = _added(sums, e, terms, options)
     return sums, ahead
 
 
