@@ -241,9 +241,11 @@ def _capped_by_either(x, cap):
     # Powers of cap go into the coefficients, where float32 can hold them.
     up_to = cap * cap * 0.25 if 2.0**-9 <= cap <= 2.0**9 else -1.0
     q = 1.0 / (cap * cap)
+    q_squared = q * q
     c0, c1, c2, c3, c4 = _TANH_NEAR_0
     square = x * x
-    value = x * polynomial(square, (c0, c1 * q, c2 * q**2, c3 * q**3, c4 * q**4))
+    coefficients = c0, c1 * q, c2 * q_squared, c3 * (q * q_squared), c4 * (q_squared * q_squared)
+    value = x * polynomial(square, coefficients)
     if not all_at_most(square, up_to):
         value = where(square <= up_to, value, _capped_by_tanh(x, cap))
     return value

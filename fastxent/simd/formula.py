@@ -20,8 +20,9 @@ from types import BuiltinFunctionType, CodeType, FunctionType
 from numba.core import cgutils, types
 from numba.core.dispatcher import Dispatcher
 from numba.core.errors import TypingError
-from numba.core.typing.templates import signature
-from numba.extending import intrinsic
+from numba.core.imputils import builtin_registry
+from numba.core.typing.templates import infer, infer_global, make_intrinsic_template, signature
+from numba.extending import _Intrinsic
 
 from .vector import operation
 
@@ -82,9 +83,10 @@ class _Emitter:
         """What a formula finds under a global name: what takes Values in the place of what does not."""
         if isinstance(thing, (FunctionType, Dispatcher)):
             return partial(self.call, thing)
+        if isinstance(thing, _Formula):
+            return partial(self.run, thing.choose)
         if isinstance(thing, _Intrinsic):
-            choose = getattr(thing, "choose", None)
-            return partial(self.run, choose) if choose else partial(self._add, thing.__wrapped__)
+            return partial(self._add, thing.__wrapped__)
         if isinstance(thing, type | BuiltinFunctionType) and thing in _BUILTINS:
             return partial(self._add, _BUILTINS[thing])
         return thing
@@ -221,9 +223,19 @@ def specialised_formula(choose):
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     define.__signature__ = inspect.Signature([inspect.Parameter(name, kind) for name in names])
     define.__name__, define.__doc__ = choose.__name__, choose.__doc__
-    function = intrinsic(define)
-    function.choose = choose
-    return function
+    return _Formula(choose, define)
+
+
+class _Formula(_Intrinsic):
+    """An intrinsic whose definition is made of others."""
+
+    def __init__(self, choose, define):
+        super().__init__(choose.__name__, define)
+        self.choose = choose
+        template = make_intrinsic_template(self, define, choose.__name__)
+        # Before it says where a definition goes, Numba's own looks through all that it knows.
+        template._get_target_registry = lambda template, reason: builtin_registry
+        infer_global(self, types.Function(infer(template)))
 
 
 def formula(function):
@@ -234,6 +246,3 @@ def formula(function):
         return function
 
     return specialised_formula(choose)
-
-
-_Intrinsic = type(formula(lambda x: x))

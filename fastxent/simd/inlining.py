@@ -6,29 +6,46 @@ those that Numba itself makes of a parallel loop, go through it once, as part of
 Numba is changed for others, and without these classes kernels would only take longer to compile.
 """
 
+from functools import partial
 from typing import Any
 
 from numba import njit
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
+from numba.core.imputils import builtin_registry
 
 
 class _Part(JITCodeLibrary):
-    """LLVM code to be linked into that of kernels, neither optimised before nor run by itself."""
+    """LLVM code that a kernel links with that of the parts it calls, not optimised before nor run alone."""
 
     def _optimize_functions(self, ll_module):
         ll_module.data_layout = self._codegen._data_layout
 
     def finalize(self):
-        for library in dict.fromkeys(self._linking_libraries):
-            self._reload_init.update(library._reload_init)
-            self._final_module.link_in(library._get_module_for_linking(), preserve=True)
-        self._finalize_dynamic_globals()
+        self._linking_libraries = _with_parts(self._linking_libraries)
         self._finalized = True
 
     def get_pointer_to_function(self, name):
         self._ensure_finalized()
         return 0
+
+
+class _Whole(JITCodeLibrary):
+    """A kernel's machine code, of its own LLVM code and that of all its parts, each linked once."""
+
+    def finalize(self):
+        self._linking_libraries = _with_parts(self._linking_libraries)
+        super().finalize()
+
+
+def _with_parts(libraries):
+    """These, and what those of them that are parts have found by themselves."""
+    found = {}
+    for library in libraries:
+        found[library] = None
+        if isinstance(library, _Part):
+            found.update(dict.fromkeys(library._linking_libraries))
+    return list(found)
 
 
 class _PartsCodegen:
@@ -53,6 +70,8 @@ _functions_of_numba: dict = {}  # that it compiles for parts, such as those that
 def _making_parts(target_context):
     context = target_context.subtarget(_internal_codegen=_PartsCodegen(target_context.codegen()))
     context.cached_internal_func = _functions_of_numba
+    # Numba asks for every array's `__array__`, and at each miss looks through all that it knows.
+    context.refresh = partial(context.install_registry, builtin_registry)
     return context
 
 
@@ -67,7 +86,7 @@ class KernelCompiler(Compiler):
 
     def define_pipelines(self):
         state = self.state
-        state.library = state.targetctx.codegen().create_library(state.func_id.func_qualname)
+        state.library = _Whole(state.targetctx.codegen(), state.func_id.func_qualname)
         state.library.enable_object_caching()
         state.targetctx = _making_parts(state.targetctx)
         return super().define_pipelines()
