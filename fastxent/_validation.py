@@ -85,12 +85,14 @@ def are_soft_targets(
 ) -> bool:
     """Whether they are floats of the logits' shape, and not integers of this one."""
     if y.dtype != _INT64 and is_float(y.dtype):
-        if y.shape != logits.shape:
-            raise ValueError(
-                f"targets that are floats are probabilities, and must have the shape of {of},"
-                f" {logits.shape}; got {y.shape}"
-            )
-        return True
+        if y.shape == logits.shape:
+            return True
+        if y.size == 0 and y.shape == shape:
+            return False  # NumPy makes floats of an empty list
+        raise ValueError(
+            f"targets that are floats are probabilities, and must have the shape of {of},"
+            f" {logits.shape}; got {y.shape}"
+        )
     if y.dtype != _INT64 and y.dtype.kind not in "iu":
         raise TypeError(f"targets must be integers, or floats as logits are; got {y.dtype}")
     if y.shape != shape:
@@ -167,7 +169,7 @@ def as_array(name: str, value: Any) -> NDArray[Any]:
             f"{name} is on a GPU, where fastxent has cross_entropy, cross_entropy_with_grad, softmax,"
             " log_softmax and logsumexp of logits that are there as well; else copy it to the host"
         )
-    if isinstance(value, MaskedArray):
+    if isinstance(value, MaskedArray) or _holds_masked(value):
         raise TypeError(f"{name} must be a plain array, got a masked array, whose mask would be lost")
     try:
         return np.asarray(value)
@@ -175,6 +177,10 @@ def as_array(name: str, value: Any) -> NDArray[Any]:
         raise ValueError(f"{name} must be an array: {error}") from None
     except (TypeError, RuntimeError) as error:  # PyTorch's, of tensors that NumPy cannot hold
         raise TypeError(f"{name} must be an array: {error}") from None
+
+
+def _holds_masked(value: Any) -> bool:
+    return isinstance(value, list | tuple) and any(isinstance(item, MaskedArray) for item in value)
 
 
 def integer(name: str, value: Any) -> int:

@@ -25,6 +25,7 @@ CASES = {
     ),
     "object logits": (TypeError, r"logits must be .* object", {"logits": LOGITS.astype(object)}),
     "masked logits": (TypeError, r"logits .* masked", {"logits": np.ma.masked_less(LOGITS, 3)}),
+    "masked rows": (TypeError, r"logits .* masked", {"logits": [*np.ma.masked_less(LOGITS, 3)]}),
     "ragged logits": (ValueError, r"logits must be an array", {"logits": [[1.0], [1.0, 2.0]]}),
     "scalar logits": (ValueError, r"logits must have at least one axis", {"logits": 1.0, "targets": 0}),
     "float targets by class": (
@@ -287,6 +288,15 @@ def test_an_array_like_is_as_good_as_an_array():
     assert loss == expected
     assert grad is subclass
     assert np.array_equal(grad, expected_grad)
+
+
+@pytest.mark.parametrize("logits", [np.zeros((0, 3)), np.zeros((0, 3), np.float16), np.zeros((3, 0, 2))])
+def test_an_empty_list_is_as_good_as_no_integers(logits):
+    targets = np.zeros(np.delete(logits.shape, -1)).tolist()
+    loss, grad = fastxent.cross_entropy_with_grad(logits, targets)
+    assert loss == 0.0
+    assert grad.shape == logits.shape
+    assert fastxent.cross_entropy(logits, targets, reduction="none").shape == logits.shape[:-1]
 
 
 def test_what_refuses_to_become_an_array_is_named():
