@@ -92,7 +92,7 @@ class KernelCompiler(Compiler):
         return super().define_pipelines()
 
 
-# What is only inlined needs no entries from outside either.
+# For kernels: what others compile does not find the parts of a part. And no entries from outside are needed.
 inline: Any = njit(
     fastmath=False,
     forceinline=True,
