@@ -3,7 +3,7 @@
 from numba import prange
 
 from ..simd import empty_float64, first_lanes, lanes_of
-from .activation_rows import NEAR, minus
+from .activation_rows import NEAR, log_probability
 from .columns import columns_at, read, write
 from .compile import inline, kernel, or_none
 from .derivatives import high_and_low
@@ -26,7 +26,7 @@ def softmax_columns(n_chunks, logits, out):
 def _put_log_softmax_of_tile(out, logits, n_classes, inside, lse, z):
     lse_high_low = high_and_low(lse, z)
     for j in range(n_classes):
-        write(out, j, minus(read(logits, j, inside, z), lse_high_low), inside)
+        write(out, j, log_probability(read(logits, j, inside, z), lse_high_low, out.first), inside)
 
 
 @or_none

@@ -16,7 +16,7 @@ from ..simd import (
     where,
     widen,
 )
-from .activation_rows import minus
+from .activation_rows import log_probability
 from .columns import columns_at, read_all, write_all
 from .compile import inline, kernel, or_none
 from .derivatives import high_and_low
@@ -68,7 +68,8 @@ def _sum_of_others(tile, n_classes, top, shift):
 def _put_log_softmax(out, n_classes, inside, tile, lse):
     lse_high_low = high_and_low(lse, tile)
     for j in range(n_classes):
-        store(tile, j * lanes_of(tile), minus(load(tile, j * lanes_of(tile)), lse_high_low))
+        value = log_probability(load(tile, j * lanes_of(tile)), lse_high_low, out.first)
+        store(tile, j * lanes_of(tile), value)
     write_all(out, n_classes, inside, tile)
 
 

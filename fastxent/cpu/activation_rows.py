@@ -18,6 +18,7 @@ from ..simd import (
     store_masked,
     wide,
     widen,
+    without_subnormals,
 )
 from .compile import formula, inline, kernel, or_none
 from .derivatives import high_and_low
@@ -104,19 +105,25 @@ def minus(x, number):
     return (x - number.high) - number.low
 
 
+@formula
+def log_probability(z, lse, out):
+    """As it is stored at `out`; the log-sum-exp is high and low."""
+    return without_subnormals(minus(z, lse), out)
+
+
 @inline
-def subtract_from_classes(z, start, stop, number, out, streams):
-    """out = z − number, for a float64 number."""
-    like, number_high_low = wide(z), high_and_low(number, z)
+def put_log_probabilities(z, start, stop, lse, out, streams):
+    """Those of the classes from `start` on, to before `stop`."""
+    like, lse_high_low = wide(z), high_and_low(lse, z)
     first = start + min(streams.lead, stop - start)
     full = full_vectors_end(like, first, stop)
     for edge in range(2):
         begin, end = (start, first) if edge == 0 else (full, stop)
         for j in range(begin, end, lanes_of(z)):
             inside = first_lanes(end - j, z)
-            store_masked(out, j, minus(load_masked(z, j, inside, 0.0), number_high_low), inside)
+            store_masked(out, j, log_probability(load_masked(z, j, inside, 0.0), lse_high_low, out), inside)
     for j in range(first, full, lanes_of(like)):
-        store_full(out, j, minus(load(z, j, like), number_high_low), streams.grad)
+        store_full(out, j, log_probability(load(z, j, like), lse_high_low, out), streams.grad)
 
 
 @formula
@@ -136,7 +143,7 @@ def _put_log_softmax(out, logits, lse, rows):
     for i in range(rows[0], rows[1]):
         row, place = row_at(logits, i, packed, 0), row_at(out, i, packed_out, 0)
         streams = streams_of(row, place, None, None)
-        subtract_from_classes(to_read(row), 0, row.n_classes, lse[i], to_write(place), streams)
+        put_log_probabilities(to_read(row), 0, row.n_classes, lse[i], to_write(place), streams)
         written(place, row.n_classes)
     fence()
 

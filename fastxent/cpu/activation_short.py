@@ -3,7 +3,7 @@
 from numba import prange
 
 from ..simd import empty_float64, row_pointer
-from .activation_rows import NEAR, subtract_from_classes
+from .activation_rows import NEAR, put_log_probabilities
 from .compile import inline, kernel, or_none
 from .loss_short import loss_chunk
 from .options import PLAIN
@@ -23,7 +23,7 @@ def softmax_short(n_chunks, logits, out):
 def _put_log_softmax(out, logits, lse, rows):
     for i in range(rows[0], rows[1]):
         z = row_pointer(logits, i)
-        subtract_from_classes(z, 0, n_classes_of(logits), lse[i], row_pointer(out, i), THROUGH_CACHES)
+        put_log_probabilities(z, 0, n_classes_of(logits), lse[i], row_pointer(out, i), THROUGH_CACHES)
 
 
 @inline

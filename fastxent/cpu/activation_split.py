@@ -7,7 +7,7 @@ from .activation_rows import (
     derivatives_to,
     logsumexp_of,
     plain_row,
-    subtract_from_classes,
+    put_log_probabilities,
     unfinished_softmax,
 )
 from .compile import formula, inline, kernel
@@ -75,7 +75,7 @@ def _subtract_part(thread, n_threads, logits, i, lse, out):
     row, place = row_at(logits, i, None, 0), row_at(out, i, None, 0)
     first, last = part_of_thread(thread, n_threads, row.start, row.n_classes)
     streams = streams_of(row, place, None, None)
-    subtract_from_classes(row.start, first, last, lse, place.start, streams)
+    put_log_probabilities(row.start, first, last, lse, place.start, streams)
     fence()
 
 

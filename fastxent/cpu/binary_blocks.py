@@ -27,6 +27,7 @@ from ..simd import (
     reduce_sum,
     where,
     widen,
+    without_subnormals,
 )
 from .compile import formula, inline, kernel
 from .derivatives import high_and_low, scaled
@@ -83,7 +84,8 @@ def _elements(z, e, targets, weight, pos_weight, label_smoothing, factor, loss, 
     value = _weighted(fma(yes + no, log1p(e), value), weight, j, inside, z)
     if grad is not None:
         g = fma(no, where(x < 0.0, e, 1.0), -yes * where(x < 0.0, 1.0, e)) / (1.0 + e)
-        store_inside(grad, j, scaled(_weighted(g, weight, j, inside, z), factor), inside)
+        g = scaled(_weighted(g, weight, j, inside, z), factor)
+        store_inside(grad, j, without_subnormals(g, grad), inside)
     if loss is not None:
         store_inside(loss, j, value, inside)
     return widen(value)

@@ -15,6 +15,7 @@ from ..simd import (
     store,
     store_masked,
     where,
+    without_subnormals,
 )
 from .compile import formula, inline, kernel
 from .shape import AHEAD
@@ -36,10 +37,11 @@ def sigmoid_block(z, out, start, stop):
     full = full_vectors_end(z, start, stop)
     for j in range(start, full, lanes_of(z)):
         prefetch(z, j + AHEAD * lanes_of(z), z)
-        store(out, j, sigmoid(load(z, j)))
+        store(out, j, without_subnormals(sigmoid(load(z, j)), out))
     if full < stop:
         inside = first_lanes(stop - full, z)
-        store_masked(out, full, sigmoid(load_masked(z, full, inside, 0.0)), inside)
+        probability = sigmoid(load_masked(z, full, inside, 0.0))
+        store_masked(out, full, without_subnormals(probability, out), inside)
 
 
 @kernel("out")

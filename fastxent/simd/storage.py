@@ -2,7 +2,8 @@
 
 float16 and bfloat16 exist in memory only. Reading them gives float32, exactly; writing them rounds
 float32 or float64 once, to the nearest and to even in ties, and a NaN stays one. Vectors of bfloat16 are
-written as the processor's instruction does it, which makes 0 of subnormal numbers.
+written as the processor's instruction does it, which makes 0 of subnormal numbers; processors that have
+none, but a mode that makes no such numbers, are to be in it: see `subnormals`.
 """
 
 from functools import cache
@@ -65,7 +66,26 @@ def to_storage(context, builder, value, dtype, stored):
         return _resized(context, builder, value, dtype, stored)
     if dtype == types.float64:
         value = _odd_float32(builder, value)
+    if dtype == types.float64 or not has_flush_mode(context):
+        value = without_subnormals(context, builder, value, stored)
     return _float_to_half(context, builder, value, stored)
+
+
+def has_flush_mode(context):
+    triple, _, _ = context.codegen().magic_tuple()
+    return triple.startswith("x86_64")
+
+
+def without_subnormals(context, builder, value, stored):
+    """LLVM: a vector of float32 with 0 for each that the elements do not hold, unless storing makes it 0."""
+    makes_zero = _target_converts(stored, *context.codegen().magic_tuple()) if stored == bfloat16 else True
+    if makes_zero or not isinstance(value.type, ir.VectorType):
+        return value
+    words = builder.bitcast(value, _of(_I32, value))
+    exponents = builder.and_(words, _constant(0x7F800000, words))
+    zeros = builder.and_(words, _constant(0x80000000, words))
+    is_small = builder.icmp_unsigned("==", exponents, _constant(0, words))
+    return builder.bitcast(builder.select(is_small, zeros, words), value.type)
 
 
 class _BFloatType(ir.Type):
@@ -88,10 +108,8 @@ def _half_to_float(context, builder, value, half):
 
 def _float_to_half(context, builder, value, half):
     converts = _target_converts(half, *context.codegen().magic_tuple())
-    if half == bfloat16 and not isinstance(value.type, ir.VectorType):
+    if half == bfloat16 and not (converts and isinstance(value.type, ir.VectorType)):
         return _to_bfloat16(builder, value)
-    if half == bfloat16 and not converts:
-        return _to_bfloat16(builder, _without_subnormals(builder, value))
     return _truncated(builder, value, half) if converts else _to_float16(builder, value)
 
 
@@ -155,14 +173,6 @@ def _rounded(builder, words, places):
     odd = builder.and_(builder.lshr(words, _constant(places, words)), _constant(1, words))
     half = builder.add(odd, _constant((1 << places - 1) - 1, words))
     return builder.add(words, half)
-
-
-def _without_subnormals(builder, x):
-    words = builder.bitcast(x, _of(_I32, x))
-    exponents = builder.and_(words, _constant(0x7F800000, words))
-    zeros = builder.and_(words, _constant(0x80000000, words))
-    is_small = builder.icmp_unsigned("==", exponents, _constant(0, words))
-    return builder.bitcast(builder.select(is_small, zeros, words), x.type)
 
 
 def _to_bfloat16(builder, x):

@@ -1,7 +1,7 @@
 """Numbers of less than 2^−126 (float64: 2^−1022), which x86 processors make far more slowly than others.
 
-From `flush_subnormals` to `restore_subnormals` they make 0 of them instead. Other processors are as quick
-with these numbers as with any, and keep them.
+From `flush_subnormals` to `restore_subnormals`, in flush mode, they make 0 of them instead. Other processors
+are as quick with these numbers as with any, and keep them.
 """
 
 from llvmlite import ir
@@ -9,15 +9,11 @@ from numba.core import cgutils, types
 from numba.core.typing.templates import signature
 from numba.extending import intrinsic
 
+from . import storage
 from .streaming import LINE
 
 _WORD = ir.IntType(32)
 _FLUSH_TO_ZERO = _WORD(1 << 15)
-
-
-def _has_mxcsr(context):
-    triple, _, _ = context.codegen().magic_tuple()
-    return triple.startswith("x86_64")
 
 
 def _call(builder, name, word):
@@ -38,7 +34,7 @@ def flush_subnormals(typing_context):
     """From here on, in this thread; gives what to `restore_subnormals`."""
 
     def lower(context, builder, sig, args):
-        if not _has_mxcsr(context):
+        if not storage.has_flush_mode(context):
             return _WORD(0)
         word = cgutils.alloca_once(builder, _WORD)
         # A whole line, so that LLVM lays out the frame of the function in lines: vectors which registers have
@@ -55,8 +51,20 @@ def flush_subnormals(typing_context):
 @intrinsic
 def restore_subnormals(typing_context, before):
     def lower(context, builder, sig, args):
-        if _has_mxcsr(context):
+        if storage.has_flush_mode(context):
             _set(builder, args[0])
         return context.get_dummy_value()
 
     return signature(types.void, before), lower
+
+
+@intrinsic
+def without_subnormals(typing_context, x, p):
+    """A vector that is to be stored at p outside of flush mode: bfloat16 has 0 for subnormal numbers."""
+
+    def lower(context, builder, sig, args):
+        if x.dtype != types.float32:
+            return args[0]
+        return storage.without_subnormals(context, builder, args[0], p.dtype)
+
+    return signature(x, x, p), lower

@@ -59,3 +59,31 @@ def test_results_are_zero_or_normal_and_callers_still_make_subnormal_numbers(
     assert (least / 2).all()
     halves_by_all_threads(least, out)
     assert out.all()
+
+
+def binary_gradient(logits):
+    return fastxent.binary_cross_entropy_with_grad(logits, np.zeros(logits.shape), reduction="sum")[1]
+
+
+@pytest.mark.parametrize("results", [fastxent.sigmoid, binary_gradient])
+@pytest.mark.parametrize("n", [1, 21, 64])
+def test_elementwise_results_in_bfloat16_are_zero_or_normal_where_those_in_float32_are_not(results, n):
+    bfloat16 = pytest.importorskip("ml_dtypes").bfloat16
+    logits = np.resize(np.arange(-89.0, -86.0, 0.5, dtype=np.float32), n)
+    expected = results(logits)
+    assert np.all((expected > 0) & (expected < LEAST) == (logits < -87))
+    got = results(logits.astype(bfloat16)).astype(np.float32)
+    np.testing.assert_array_equal(got, np.where(expected < LEAST, 0, expected.astype(bfloat16)))
+
+
+@pytest.mark.parametrize(("n_classes", "order"), [(2, "C"), (70, "C"), (130, "F"), (900, "C")])
+def test_no_log_probability_in_bfloat16_is_subnormal(n_classes, order):
+    bfloat16 = pytest.importorskip("ml_dtypes").bfloat16
+    largest, gap = np.meshgrid([*np.arange(-4, 4, 1 / 8), 1e-39, 1e-30, 3e-23, 90], np.arange(30, 90, 0.25))
+    logits = np.full((largest.size, n_classes), -np.inf, np.float32)
+    logits[:, 0], logits[:, -1] = largest.ravel(), (largest - gap).ravel()
+    logits = np.asarray(logits.astype(bfloat16), order=order)
+    size = np.abs(fastxent.log_softmax(logits)[:, 0].astype(np.float32))
+    assert (size == 0).any()
+    assert (size > 0).any()
+    assert (size[size > 0] >= LEAST).all()

@@ -1,6 +1,7 @@
 """float16 and bfloat16 in memory: every number of theirs is read exactly, and every store rounds once."""
 
 import pickle
+import platform
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from fastxent.simd import (
     empty_row,
     first_lanes,
     float16,
+    flush_subnormals,
     gather,
     get,
     lanes_of,
@@ -23,12 +25,14 @@ from fastxent.simd import (
     narrow,
     pointer,
     put,
+    restore_subnormals,
     scatter,
     storage,
     storage_type,
     store,
     store_masked,
     widen,
+    without_subnormals,
 )
 from tests.measure import assert_same_bits
 from tests.simd.compiled import by_storage
@@ -65,14 +69,22 @@ def copy(x, out):
     """As many lanes at once as there are of the wider, or of float32 if neither is."""
     p, q = pointer(x, 0), pointer(out, 0)
     for j in range(0, x.size, lanes_of(q)):
-        store(q, j, load(p, j, q))
+        store(q, j, without_subnormals(load(p, j, q), q))
 
 
 def copy_stored(x, out):
     """The lanes of what is read, converted by the store alone."""
     p, q = pointer(x, 0), pointer(out, 0)
     for j in range(0, x.size, lanes_of(p)):
-        store(q, j, load(p, j))
+        store(q, j, without_subnormals(load(p, j), q))
+
+
+def halve_in_flush_mode(x, out):
+    p, q = pointer(x, 0), pointer(out, 0)
+    control = flush_subnormals()
+    for j in range(0, x.size, lanes_of(q)):
+        store(q, j, load(p, j, q) * 0.5)
+    restore_subnormals(control)
 
 
 def copy_scalars(x, out):
@@ -135,6 +147,16 @@ def test_float32_is_rounded_as_numpy_rounds_it(half, conversion):
     for how in (copy, copy_stored):
         assert_same_bits(converted(x, half, how), as_written(expected, x, how))
     assert_same_bits(converted(x[::31].copy(), half, copy_scalars), expected[::31])
+
+
+@pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="others have no such mode")
+def test_results_in_flush_mode_are_written_as_those_that_are_made_normal_or_zero(conversion):
+    x = between_halves(dtype_of("bfloat16")).astype(np.float32)
+    halves = x.astype(np.float64) / 2
+    flushed = np.where(np.abs(halves) < np.finfo(np.float32).tiny, np.copysign(0, x), halves)
+    assert np.any(flushed != halves)  # or nothing was tested
+    bfloat16_has = converted(flushed.astype(np.float32), dtype_of("bfloat16"), copy)
+    assert_same_bits(converted(x, dtype_of("bfloat16"), halve_in_flush_mode), bfloat16_has)
 
 
 def test_numbers_beside_subnormal_ones_are_rounded_as_they_are_alone(half, conversion):
