@@ -78,8 +78,9 @@ def has_flush_mode(context):
 
 def without_subnormals(context, builder, value, stored):
     """LLVM: a vector of float32 with 0 for each that the elements do not hold, unless storing makes it 0."""
-    makes_zero = _target_converts(stored, *context.codegen().magic_tuple()) if stored == bfloat16 else True
-    if makes_zero or not isinstance(value.type, ir.VectorType):
+    if stored != bfloat16 or not isinstance(value.type, ir.VectorType):
+        return value
+    if _target_converts(stored, *context.codegen().magic_tuple()):
         return value
     words = builder.bitcast(value, _of(_I32, value))
     exponents = builder.and_(words, _constant(0x7F800000, words))
