@@ -20,7 +20,7 @@ from ..simd import (
     lanes_of,
     load,
     load_masked,
-    log1p,
+    log1p_of_fraction,
     maximum,
     pointer,
     prefetch,
@@ -67,21 +67,16 @@ def _weighted(value, weight, j, inside, z):
 
 
 @formula
-def _exponentials(z, j, inside):
-    x = load_inside(z, j, inside, z)
-    return exp(-maximum(x, -x))
-
-
-@formula
-def _elements(z, e, targets, weight, pos_weight, label_smoothing, factor, loss, grad, j, inside):
+def _elements(z, targets, weight, pos_weight, label_smoothing, factor, loss, grad, j, inside):
     """The losses of one vector of elements, in float64; the outputs that are not None are stored."""
     x, y = load_inside(z, j, inside, z), load_inside(targets, j, inside, z)
+    e = exp(-maximum(x, -x))
     yes = fma(y, 1.0 - label_smoothing, 0.5 * label_smoothing)
     no = fma(1.0 - y, 1.0 - label_smoothing, 0.5 * label_smoothing)
     yes = _weighted(yes, pos_weight, j, inside, z)
     value = zero_times_infinity_is_zero(yes, maximum(0.0, -x))
     value = value + zero_times_infinity_is_zero(no, maximum(0.0, x))
-    value = _weighted(fma(yes + no, log1p(e), value), weight, j, inside, z)
+    value = _weighted(fma(yes + no, log1p_of_fraction(e), value), weight, j, inside, z)
     if grad is not None:
         g = fma(no, where(x < 0.0, e, 1.0), -yes * where(x < 0.0, 1.0, e)) / (1.0 + e)
         g = scaled(_weighted(g, weight, j, inside, z), factor)
@@ -96,21 +91,13 @@ def _sum_of_losses(z, targets, weight, pos_weight, label_smoothing, scale, loss,
     full = full_vectors_end(z, start, stop)
     factor = high_and_low(scale, z)
     total = widen(broadcast(0.0, z))
-    if start < full:
-        e = _exponentials(z, start, None)
-        for j in range(start, full, lanes_of(z)):
-            prefetch(z, j + AHEAD * lanes_of(z), z)
-            prefetch(targets, j + AHEAD * lanes_of(z), z)
-            # Those of the next vector, to be worked at while logarithms are waited for.
-            ahead = _exponentials(z, min(j + lanes_of(z), full - lanes_of(z)), None)
-            total += _elements(
-                z, e, targets, weight, pos_weight, label_smoothing, factor, loss, grad, j, None
-            )
-            e = ahead
+    for j in range(start, full, lanes_of(z)):
+        prefetch(z, j + AHEAD * lanes_of(z), z)
+        prefetch(targets, j + AHEAD * lanes_of(z), z)
+        total += _elements(z, targets, weight, pos_weight, label_smoothing, factor, loss, grad, j, None)
     if full < stop:
         inside = first_lanes(stop - full, z)
-        e = _exponentials(z, full, inside)
-        last = _elements(z, e, targets, weight, pos_weight, label_smoothing, factor, loss, grad, full, inside)
+        last = _elements(z, targets, weight, pos_weight, label_smoothing, factor, loss, grad, full, inside)
         total += where(inside, last, 0.0)
     return reduce_sum(total)
 

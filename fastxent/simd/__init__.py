@@ -34,7 +34,7 @@ from .elementary import (
     two_to_minus,
 )
 from .lanes import WIDTH, broadcast, first_lanes, lanes_of, only_lane, wide, widest, width
-from .logarithms import log, log1p, power
+from .logarithms import log, log1p, log1p_of_fraction, power
 from .memory import (
     gather,
     get,
@@ -90,6 +90,7 @@ __all__ = [
     "load_masked",
     "log",
     "log1p",
+    "log1p_of_fraction",
     "maximum",
     "minimum",
     "narrow",

@@ -77,6 +77,22 @@ def log1p(x):
 
 
 @specialised_formula
+def log1p_of_fraction(x):
+    """log(1 + x) for x from 0 to 1; NaN for NaN. Error at most 2 ULP.
+
+    1 + x need not be split: with s = x/(2 + x), log(1 + x) = 2·atanh(s), and 2s = x − s·x.
+    """
+    coefficients = constants_of(x).log1p
+
+    def log1p_of_fraction(x):
+        s = x / (2.0 + x)
+        w = s * s
+        return x - s * (x - w * polynomial(w, coefficients))
+
+    return log1p_of_fraction
+
+
+@specialised_formula
 def power(x, y):
     """xʸ for x from 0 to 1 and finite y ≥ 0; 0⁰ is 1. NaN for NaN and x < 0.
 

@@ -65,9 +65,9 @@ def exp_coefficients(degree):
     return [mpf(1), mpf(1), *tail]
 
 
-def log_coefficients(terms):
-    """log((1+s)/(1−s)) ≈ 2s + s³·(c[0] + c[1]·s² + ...), for (1+s)/(1−s) from √½ to √2."""
-    bound = ((mp.sqrt(2) - 1) / (mp.sqrt(2) + 1) * mpf("1.0005")) ** 2
+def log_coefficients(terms, largest):
+    """log((1+s)/(1−s)) ≈ 2s + s³·(c[0] + c[1]·s² + ...), for (1+s)/(1−s) from 1/largest to the largest."""
+    bound = ((largest - 1) / (largest + 1) * mpf("1.0005")) ** 2
 
     def tail(w):
         s = mp.sqrt(w)
@@ -114,16 +114,17 @@ def split_ln2(leading_bits):
 
 
 def main():
-    for name, digits, exp_degree, log_terms, tanh_terms, bits in (
-        ("float32", 9, 6, 4, 5, 13),
-        ("float64", 17, 11, 7, 10, 40),
+    for name, digits, exp_degree, log_terms, log1p_terms, tanh_terms, bits in (
+        ("float32", 9, 6, 4, 4, 5, 13),
+        ("float64", 17, 11, 7, 10, 10, 40),
     ):
         high, low = split_ln2(bits)
         print(name)
         print("  ln2_high", mpmath.nstr(high, digits), " ln2_low", mpmath.nstr(low, digits))
         for label, coefficients in (
             ("exp", exp_coefficients(exp_degree)),
-            ("log", log_coefficients(log_terms)),
+            ("log", log_coefficients(log_terms, mp.sqrt(2))),
+            ("log1p", log_coefficients(log1p_terms, 2)),
             ("tanh", tanh_coefficients(tanh_terms)),
             ("tanh_near_0", tanh_near_0_coefficients(5) if name == "float32" else []),
         ):

@@ -19,8 +19,9 @@ from tests.tolerances import EXP_ULP, LOG1P_ULP, LOG_ULP
 DTYPES = [np.float32, np.float64]
 LN2 = math.log(2)
 INF, NAN = math.inf, math.nan
-NUMPY = {"exp": np.exp, "log": np.log, "log1p": np.log1p}
-BUDGET = {"exp": EXP_ULP, "log": LOG_ULP, "log1p": LOG1P_ULP}
+TRUTH = {"log1p_of_fraction": "log1p"}
+"""Where it is not of the function's name."""
+BUDGET = {"exp": EXP_ULP, "log": LOG_ULP, "log1p": LOG1P_ULP, "log1p_of_fraction": LOG1P_ULP}
 
 
 @cache
@@ -94,25 +95,26 @@ def awkward(name, dtype):
     near_one = 1 + np.arange(-40, 40) * float(info.eps) / 2
     x = and_neighbours([*binades, *binades * math.sqrt(0.5), *near_one, *binades * (1 + info.eps)], dtype)
     lifted = rng.uniform(0.4, 1.6, 3000), np.exp(rng.uniform(-85, 85, 3000)), rng.uniform(0.65, 0.75, 1000)
-    return np.concatenate([x[x > 0], *lifted]).astype(dtype)
+    x = np.concatenate([x[x > 0], *lifted]).astype(dtype)
+    return x[x <= 1] if name == "log1p_of_fraction" else x
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", ["exp", "log", "log1p"])
+@pytest.mark.parametrize("name", BUDGET)
 def test_error_on_awkward_numbers_is_within_its_budget(name, dtype):
     x = awkward(name, dtype)
     if dtype == np.float64:
-        truth = exactly(getattr(mpmath, name), x)
+        truth = exactly(getattr(mpmath, TRUTH.get(name, name)), x)
     else:
         with np.errstate(all="ignore"):
-            truth = NUMPY[name](x.astype(np.float64))
+            truth = getattr(np, TRUTH.get(name, name))(x.astype(np.float64))
     assert_ulp(apply(name, x), truth, BUDGET[name], at=x)
 
 
 @pytest.mark.parametrize("name", ["log", "log1p"])
 def test_error_over_every_binade_of_float32_is_within_its_budget(name):
     x = np.arange(1, 0x7F800000, 1021, dtype=np.int32).view(np.float32)
-    assert_ulp(apply(name, x), NUMPY[name](x.astype(np.float64)), BUDGET[name], at=x)
+    assert_ulp(apply(name, x), getattr(np, name)(x.astype(np.float64)), BUDGET[name], at=x)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -198,6 +200,8 @@ def test_exp_of_reduced_has_the_bits_of_exp_scaled_and_no_subnormal_ones(dtype):
         ("log1p", INF, INF),
         ("log1p", NAN, NAN),
         ("log1p", 1e-37, np.float32(1e-37)),
+        ("log1p_of_fraction", 0.0, 0.0),
+        ("log1p_of_fraction", NAN, NAN),
     ],
 )
 def test_special_value_is_exact(name, x, expected, dtype):
@@ -237,6 +241,18 @@ def test_exp_of_no_float32_is_off_by_more_than_its_budget(step):
     assert_same_bits(apply("exp", np.full(16, -INF, np.float32)), np.zeros(16, np.float32))
 
 
+@njit
+def log1p_of_float64(x):
+    return math.log1p(x)
+
+
+@pytest.mark.parametrize("step", [521, pytest.param(1, marks=pytest.mark.exhaustive)], ids=["sampled", "all"])
+def test_log1p_of_no_fraction_of_float32_is_off_by_more_than_its_budget(step):
+    error, worst = largest_error(lanewise("log1p_of_fraction"), log1p_of_float64, (0.0, 1.0), step)
+    print(f"largest error of log1p from 0 to 1, every {step}: {error:.6f} ULP, at {worst!r}")
+    assert 0 < error <= LOG1P_ULP
+
+
 @pytest.mark.exhaustive
 def test_constants_are_those_that_the_derivation_prints():
     path = Path(__file__).parent / "derive_coefficients.py"
@@ -247,10 +263,12 @@ def test_constants_are_those_that_the_derivation_prints():
         (np.float32, elementary._FLOAT32, 9, 13),
         (np.float64, elementary._FLOAT64, 17, 40),
     ):
-        exp, log = derive.exp_coefficients(len(c.exp) - 1), derive.log_coefficients(len(c.log))
+        exp = derive.exp_coefficients(len(c.exp) - 1)
+        log = derive.log_coefficients(len(c.log), math.sqrt(2))
+        log1p = derive.log_coefficients(len(c.log1p), 2)
         tanh = derive.tanh_coefficients(len(c.tanh))
         near_0 = derive.tanh_near_0_coefficients(len(c.tanh_near_0)) if c.tanh_near_0 else []
-        all_of_them = *derive.split_ln2(leading_bits), *exp, *log, *tanh, *near_0
+        all_of_them = *derive.split_ln2(leading_bits), *exp, *log, *log1p, *tanh, *near_0
         derived = [mpmath.nstr(d, digits) for d in all_of_them]
-        constants = np.array([c.ln2_high, c.ln2_low, *c.exp, *c.log, *c.tanh, *c.tanh_near_0], dtype)
-        assert_same_bits(np.array(derived, dtype), constants)
+        constants = c.ln2_high, c.ln2_low, *c.exp, *c.log, *c.log1p, *c.tanh, *c.tanh_near_0
+        assert_same_bits(np.array(derived, dtype), np.array(constants, dtype))
