@@ -3,7 +3,7 @@
 Every contender that is installed gets a process, in which it and fastxent take turns on the same arrays, and
 computes the same loss and gradient, or the command fails. Prints tables; takes about ten minutes.
 
-    python -m pip install '.[bench]' scipy scikit-learn jax optax torch==2.13.0
+    python -m pip install -e '.[bench]' scipy scikit-learn jax optax torch==2.13.0
     python asv_benchmarks/compare.py           # prints the tables
     python asv_benchmarks/compare.py --write   # puts them into the README, with AVX-512 its picture too
     python asv_benchmarks/compare.py --quick   # tiny arrays, few options: does it work?

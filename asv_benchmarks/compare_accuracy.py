@@ -3,7 +3,7 @@
 Rows of 2 to 1,000,000 classes, logits with standard deviations from 0.001 to 10,000, one half of the targets
 the most likely class. Prints the tables; takes about a minute.
 
-    python -m pip install '.[bench]' jax optax torch==2.13.0
+    python -m pip install -e '.[bench]' jax optax torch==2.13.0
     python asv_benchmarks/compare_accuracy.py           # prints the tables
     python asv_benchmarks/compare_accuracy.py --write   # puts them into the README
     python asv_benchmarks/compare_accuracy.py --quick   # few rows: does it work?

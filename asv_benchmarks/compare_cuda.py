@@ -3,7 +3,7 @@
 All take turns on the same memory, and give the same loss and gradient, or the command fails. CUDA's events
 are the clock. Prints the table; without a GPU it says so, and measures nothing.
 
-    python -m pip install '.[bench,cuda12]' torch liger-kernel  # whichever you want beside fastxent
+    python -m pip install -e '.[bench,cuda12]' torch liger-kernel  # whichever you want beside fastxent
     python asv_benchmarks/compare_cuda.py
     python asv_benchmarks/compare_cuda.py --quick  # small arrays: does it work?
 """

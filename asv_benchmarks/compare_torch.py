@@ -3,7 +3,7 @@
 Each case gets a process, in which both take turns on the same tensors, and give the same loss and gradient,
 or the command fails. Prints the table; takes about two minutes.
 
-    python -m pip install '.[bench]' torch==2.13.0
+    python -m pip install -e '.[bench]' torch==2.13.0
     python asv_benchmarks/compare_torch.py           # prints the table
     python asv_benchmarks/compare_torch.py --write   # puts it into the README
     python asv_benchmarks/compare_torch.py --quick   # tiny tensors: does it work?

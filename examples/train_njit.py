@@ -2,10 +2,10 @@
 
 The data is scikit-learn's: 13 measurements of each of 178 wines, and which of three growers it is from.
 Stochastic gradient descent in its plainest form updates the weights after every row, so that a step is a few
-hundred multiplications, and what a call from Python costs would be most of it. Inside `train` nothing is
-called from Python, fastxent.cross_entropy_with_grad neither. The script prints the loss as it falls, the
-accuracy on held-out wines, and the time a row takes, also with `train` itself left in Python, where all that
-it calls is still compiled. It takes about ten seconds, most of them to compile:
+hundred multiplications, and what a call from Python costs would be most of it. Inside `train` nothing
+goes back to Python, not even for fastxent.cross_entropy_with_grad. The script prints the loss as it falls,
+the accuracy on held-out wines, and the time a row takes, also with `train` itself left in Python, where all
+that it calls is still compiled. It takes about ten seconds, most of them to compile:
 
     python examples/train_njit.py
     python examples/train_njit.py --plot curve.png

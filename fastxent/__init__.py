@@ -1,4 +1,4 @@
-"""Softmax cross-entropy, its gradient and its close relatives for NumPy arrays, at the speed of memory."""
+"""Softmax cross-entropy, its gradient and its close relatives for NumPy arrays, compiled with Numba."""
 
 from importlib import import_module as _import_module
 from typing import Any as _Any

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-# Two processes test at once: threads that spin while they wait would take each other's cores.
+# As many processes as cores test at once: threads that spin while they wait would take each other's cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from fastxent.cpu import Kernel

@@ -106,7 +106,7 @@ PEER_RELATIVE = 2e-14
 OPTIONS_RELATIVE = {np.dtype(np.float32): 4 * eps(np.float32), np.dtype(np.float64): 32 * eps(np.float64)}
 # On a GPU float32 is summed in float32, by each thread and then over threads: more roundings than on the CPU.
 CUDA_RELATIVE = {np.dtype(np.float32): 16 * eps(np.float32), np.dtype(np.float64): 64 * eps(np.float64)}
-# Of near-certain rows: the digits that DESIGN promises, and those that float64 has left of 1e-10 beside 25.
+# Of near-certain rows: the README's digits, and those that float64 has left of 1e-10 beside 25.
 NEAR_CERTAIN_RELATIVE = {np.dtype(np.float32): 1e-5, np.dtype(np.float64): 1e-9}
 
 # Of the largest element, beside PyTorch in the same dtype, which rounds log-probabilities to it and then

@@ -1,4 +1,4 @@
-"""The one way in which anything is timed: in turn, in one process, and the quickest call counts.
+"""How contenders on the CPU are timed: in turn, in one process, and the quickest call counts.
 
 Whatever else a machine does only adds to a call's time, so that the quickest of many is the nearest to
 what the call takes; contenders that take turns meet the same machine.
