@@ -75,11 +75,12 @@ def loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, r
 
     Working memory lives until its last use here, so its addresses are taken where they are needed.
     """
-    n_classes, control = n_classes_of(logits), flush_subnormals()
+    n_classes = n_classes_of(logits)
     at_once = rows_at_once(n_classes)
     arrays = Arrays(logits, options.soft_targets, grad, options.hess, options.targets_grad)
     packed, scratch = packed_in(arrays, 2 * at_once), memory_for(logits, grad, at_once, 1, options)
     scratch_slots, asked = empty_slots(), in_addresses(options)
+    control = flush_subnormals()  # after what may raise a MemoryError
     y_of, s_of, z = address(targets), address(options.sample_weight), address(logits)
     to = RowOutputs(address(loss), address(lse), address(options.entropy), address(options.rank))
     stop = rows[1] + at_once if rows[0] < rows[1] else rows[0]  # with one more time, to finish the last

@@ -108,10 +108,11 @@ def _step(n_classes, here, there, slot, to_take, to_sum, to_finish, targets, opt
 @inline
 def loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, rows):
     """Every row is taken in one round, summed in the next, and finished in that after."""
-    n_classes, control = n_classes_of(logits), flush_subnormals()
+    n_classes = n_classes_of(logits)
     at_once = rows_in_set(n_classes, logits)
     arrays = Arrays(logits, options.soft_targets, grad, options.hess, options.targets_grad)
     scratch, asked = scratch_for(logits, grad, options), in_addresses(options)
+    control = flush_subnormals()  # after what may raise a MemoryError
     y_of, s_of = address(targets), address(options.sample_weight)
     to = RowOutputs(address(loss), address(lse), address(options.entropy), address(options.rank))
     for which in range(2):

@@ -2,6 +2,7 @@
 
 import platform
 
+import numba
 import numpy as np
 import pytest
 from numba import njit, prange
@@ -88,3 +89,14 @@ def test_no_log_probability_in_bfloat16_is_subnormal(n_classes, order):
     assert (size == 0).any()
     assert (size > 0).any()
     assert (size[size > 0] >= LEAST).all()
+
+
+def test_a_row_that_memory_cannot_hold_leaves_the_arithmetic_of_its_caller_alone():
+    n_threads = numba.get_num_threads()
+    numba.set_num_threads(1)
+    try:
+        with pytest.raises(MemoryError):
+            fastxent.cross_entropy(np.broadcast_to(np.float32(0), (1, 2**42)), [1])
+    finally:
+        numba.set_num_threads(n_threads)
+    assert (np.full(4096, LEAST) / 2).all()
