@@ -117,7 +117,7 @@ def _kept(inside, y, targets, s, sample_weight, ignore_index):
     """Which lanes hold a row that is read."""
     kept = inside
     if targets is not None:
-        kept = y != ignore_index
+        kept = y != float(ignore_index)  # which rounds it twice, as it did y
     if sample_weight is not None:
         kept = (s != 0.0) & kept
     return kept
@@ -138,7 +138,7 @@ def _loss_tile(tile, memory, targets, s, scale, options, start, to, grad, hess, 
 
 @formula
 def _targets(targets, start, inside, ignore_index, z):
-    """As floats, which compare in fewer instructions."""
+    """As floats of z's dtype, rounded by way of float64; `ignore_index` where no row is."""
     y = broadcast(0.0, z)
     if targets is not None:
         y = narrow(to_float(load_masked(targets, start, inside, ignore_index)), z)
