@@ -26,6 +26,7 @@ from ._njit_arrays import (
     to_int64,
 )
 from ._options import factor_range
+from ._validation import LEAST_NORMALIZER
 from .cpu import FEW_CLASSES, SHORT_ROW, Options, calls
 from .simd.formula import formula
 from .simd.overlap import first_overlapping, overlaps_itself
@@ -136,8 +137,8 @@ def _check_numbers(label_smoothing, focal_gamma, z_loss, normalizer, hess_out):
         raise _Invalid("focal_gamma must be finite and at least 0, got {}", focal_gamma)
     if z_loss is not None and not 0.0 <= z_loss < math.inf:
         raise _Invalid("z_loss must be finite and at least 0, got {}", z_loss)
-    if normalizer is not None and not 0.0 < normalizer < math.inf:
-        raise _Invalid("normalizer must be positive and finite, got {}", normalizer)
+    if normalizer is not None and not LEAST_NORMALIZER <= normalizer < math.inf:
+        raise _Invalid("normalizer must be finite and at least 2**-126, got {}", normalizer)
     if hess_out is not None and focal_gamma is not None and focal_gamma != 0.0:
         raise _Invalid("hess_out cannot be had with focal_gamma, where the Hessian is not that of softmax")
 

@@ -18,6 +18,9 @@ _FLOAT_DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 _FLOAT32, _FLOAT16 = np.dtype(np.float32), np.dtype(np.float16)
 _INT64 = np.dtype(np.int64)
 
+LEAST_NORMALIZER = 2.0**-126
+"""One over it is a float32."""
+
 
 def plain_targets(
     logits: Any, targets: Any, axis: Any, ignore_index: Any, grad_out: Any
@@ -206,8 +209,8 @@ def _normalizer(value: Any, reduction: str) -> float:
     if reduction != "mean":
         raise ValueError(f'normalizer divides the mean, so reduction must be "mean", got {reduction!r}')
     number = real("normalizer", value)
-    if not 0 < number < math.inf:
-        raise ValueError(f"normalizer must be positive and finite, got {value!r}")
+    if not LEAST_NORMALIZER <= number < math.inf:
+        raise ValueError(f"normalizer must be finite and at least 2**-126, got {value!r}")
     return number
 
 

@@ -50,7 +50,7 @@ def binary_cross_entropy(
         "mean" divides the sum by the number of elements, whatever they weigh, and is 0.0 for none; "sum";
         or "none" for the loss of each element.
     normalizer
-        What "mean" divides by instead: positive and finite.
+        What "mean" divides by instead: finite and at least 2⁻¹²⁶.
     loss_out
         Where to store each element's loss: an array of the logits' shape and dtype, float32 for half
         types.

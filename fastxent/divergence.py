@@ -44,7 +44,7 @@ def kl_divergence(
         "mean" divides the sum by Σ s, the number of rows without weights, and is 0.0 where that is 0;
         "sum"; or "none" for the divergence of each row.
     normalizer
-        What "mean" divides by instead: positive and finite.
+        What "mean" divides by instead: finite and at least 2⁻¹²⁶.
 
     Returns
     -------
@@ -128,7 +128,8 @@ def _solve(
     shape = z.shape[:-1]
     divisor = _validation.check_reduction(reduction, normalizer)
     soft_targets = _validation.float_array("targets", targets)  # a distribution, not a class
-    _validation.check_targets(soft_targets, logits, shape)
+    if soft_targets.shape != logits.shape:
+        raise ValueError(f"targets must have the shape of logits, {logits.shape}; got {soft_targets.shape}")
     options = cpu.Options(
         soft_targets=_validation.classes_last(soft_targets, axis),
         sample_weight=_options.weights("sample_weight", sample_weight, shape),

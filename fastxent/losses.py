@@ -81,7 +81,7 @@ def cross_entropy(
         "mean" divides the sum by Σ s·w_y over the rows kept, or Σ s for soft targets, and is 0.0 where
         that is 0; "sum"; or "none" for the loss of each row.
     normalizer
-        What "mean" divides by instead: positive and finite.
+        What "mean" divides by instead: finite and at least 2⁻¹²⁶.
     loss_out, lse_out, entropy_out
         Where to store each row's loss, lse, and entropy of p: arrays of the rows' shape and the logits'
         dtype, float32 for half types. Rows that are not read get 0.

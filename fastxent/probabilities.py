@@ -51,7 +51,7 @@ def log_loss(
         "mean" divides the sum by Σ s over the rows kept, and is 0.0 where that is 0; "sum"; or "none" for
         the loss of each row.
     normalizer
-        What "mean" divides by instead: positive and finite.
+        What "mean" divides by instead: finite and at least 2⁻¹²⁶.
 
     Returns
     -------

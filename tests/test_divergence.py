@@ -177,7 +177,7 @@ BAD_CALLS = {
     "sample weight of another shape": ((Z, T), {"sample_weight": [1]}, ValueError, "must have shape"),
     "negative sample weight": ((Z, T), {"sample_weight": [1, 1, 1, -1]}, ValueError, "at least 0, got -1.0"),
     "reduction": ((Z, T), {"reduction": "batchmean"}, ValueError, "reduction must be"),
-    "normalizer": ((Z, T), {"normalizer": 0.0}, ValueError, "normalizer must be positive"),
+    "normalizer": ((Z, T), {"normalizer": 0.0}, ValueError, "normalizer must be finite"),
     "normalizer of a sum": ((Z, T), {"normalizer": 2, "reduction": "sum"}, ValueError, "normalizer divides"),
 }
 
@@ -210,3 +210,9 @@ def test_output_that_lies_on_another_array_is_refused(out, error, message):
     assert_same_bits(z, Z)
     assert_same_bits(t, T)
     assert np.all(s == 1)
+
+
+@pytest.mark.parametrize("function", [kl_divergence, kl_divergence_with_grad])
+def test_an_empty_list_is_no_distribution_for_each_of_no_rows(function):
+    with pytest.raises(ValueError, match=r"must have the shape of logits, \(0, 5\)"):
+        function(Z[:0], [])

@@ -187,6 +187,32 @@ def test_ignored_rows_are_not_read_and_count_nowhere(n_classes):
         assert out[~ignored].all()
 
 
+@pytest.mark.parametrize("n_classes", [10, 148])
+def test_rows_are_ignored_whose_index_float32_cannot_hold(n_classes):
+    index = 2**60 + 2**36 + 1  # by way of float64 it is rounded twice, to another float32
+    targets = np.where(np.arange(33) % 2, index, 3)
+    logits, _ = problem(33, n_classes, np.float32)
+    loss, grad = fastxent.cross_entropy_with_grad(logits, targets, ignore_index=index)
+    expected, expected_grad = fastxent.cross_entropy_with_grad(logits[::2], targets[::2])
+    assert loss == pytest.approx(expected, rel=1e-15)
+    assert np.array_equal(grad[::2], expected_grad)
+    assert not grad[1::2].any()
+
+
+@pytest.mark.parametrize("n_classes", [10, 148])
+def test_a_mean_over_hardly_any_weight_is_of_it_and_over_less_than_can_be_divided_by_0(n_classes):
+    logits, targets = problem(4, n_classes)
+    for weights, expected in (np.array([2, 0, 1, 0]) * 1e-307, 1.0), (np.full(4, 1e-310), 0.0):
+        ones = weights / weights.max()
+        loss, grad = fastxent.cross_entropy_with_grad(logits, targets, sample_weight=weights)
+        true_loss, true_grad = fastxent.cross_entropy_with_grad(logits, targets, sample_weight=ones)
+        assert loss == pytest.approx(expected * true_loss, rel=1e-14)
+        np.testing.assert_allclose(grad, expected * true_grad, rtol=1e-12, atol=1e-300)
+        assert loss == pytest.approx(
+            fastxent.reference.cross_entropy(logits, targets, sample_weight=weights), rel=1e-14
+        )
+
+
 @pytest.mark.parametrize("normalizer", [None, 5.0])
 @pytest.mark.parametrize("n_rows", [0, 4])
 @pytest.mark.parametrize("n_classes", [10, 148])

@@ -193,7 +193,7 @@ BAD_CALLS = {
     "sample weight": (P, np.zeros(4, int), {"sample_weight": [1]}, ValueError, "sample_weight must have"),
     "ignored soft targets": (P, P, {"ignore_index": 0}, ValueError, "ignore_index needs targets"),
     "reduction": (P, P, {"reduction": None}, ValueError, "reduction must be"),
-    "normalizer": (P, P, {"normalizer": 0.0}, ValueError, "normalizer must be positive"),
+    "normalizer": (P, P, {"normalizer": 0.0}, ValueError, "normalizer must be finite"),
 }
 
 

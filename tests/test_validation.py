@@ -81,8 +81,13 @@ CASES = {
         r"normalizer divides the mean",
         {"normalizer": 2, "reduction": "sum"},
     ),
-    "normalizer zero": (ValueError, r"normalizer must be positive and finite, got 0", {"normalizer": 0}),
-    "normalizer infinite": (ValueError, r"normalizer must be positive", {"normalizer": np.inf}),
+    "normalizer zero": (
+        ValueError,
+        r"normalizer must be finite and at least 2\*\*-126, got 0",
+        {"normalizer": 0},
+    ),
+    "normalizer infinite": (ValueError, r"normalizer must be finite", {"normalizer": np.inf}),
+    "normalizer too small": (ValueError, r"normalizer must .*, got 1e-38", {"normalizer": 1e-38}),
     "normalizer not a number": (TypeError, r"normalizer must be a real number", {"normalizer": "2"}),
     "loss_out not an array": (
         TypeError,

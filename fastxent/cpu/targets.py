@@ -9,6 +9,10 @@ from .total import sum_of
 NO_CLASS = -1
 
 
+_LEAST_DIVISOR = 2.0**-1022
+"""One over less may be infinite: weights that add up to less count as 0."""
+
+
 class Survey(NamedTuple):
     divisor: float  # as given, or that of the mean: the sum of the weights of the rows kept
     scale: float  # 1 over the divisor, 0 if that is 0
@@ -82,4 +86,5 @@ def survey(targets, n_rows, n_classes, ignore_index, divisor, options):
     n_sound = where(first_bad < 0, n_rows, first_bad)
     of_mean = _weight_of_rows(targets, n_sound, n_kept, ignore_index, options.weight, options.sample_weight)
     divisor = where(divisor == 0.0, of_mean, divisor)
+    divisor = where(divisor >= _LEAST_DIVISOR, divisor, 0.0)
     return Survey(divisor, where(divisor > 0.0, 1.0 / divisor, 0.0), first_bad)

@@ -8,6 +8,9 @@ from .package import cast, cuda, device, kernel, max_of_block, sum_of_block
 LOSS, DIVISOR, SCALE, FIRST_BAD = range(4)  # SCALE is 1 over the divisor, 0 if that is 0
 N_NUMBERS = 4
 
+LEAST_DIVISOR = 2.0**-1022
+"""One over less may be infinite: weights that add up to less count as 0."""
+
 
 @device
 def target_of(targets, a, b, ignore_index):
@@ -36,6 +39,7 @@ def survey(targets, n_classes, ignore_index, divisor, weights, has, state):
     total, nearest = sum_of_block(total), max_of_block(nearest)
     if cuda.threadIdx.x == 0:
         divisor = total if divisor == 0.0 else divisor
+        divisor = divisor if divisor >= LEAST_DIVISOR else 0.0
         state[DIVISOR] = divisor
         state[SCALE] = 1.0 / divisor if divisor > 0.0 else 0.0
         state[FIRST_BAD] = -nearest if -nearest < last else -1.0
