@@ -30,7 +30,7 @@ def compute(vectors: NDArray[np.float32], n_numbers: int) -> None:
 
 def _compute(vectors, n_numbers):
     for thread in prange(len(vectors)):
-        p = pointer(vectors[thread, 0], 0)
+        p = pointer(vectors[thread, 0])
         like = wide(p)
         x = load(p, 0, like)
         y = z = x

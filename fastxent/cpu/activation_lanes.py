@@ -90,7 +90,7 @@ def _logsumexp_chunk(logits, lse, out, tiles):
     memory = empty_row(lanes * max(1, n_classes), logits)  # the first class is begun unasked
     first, stop = rows_of_tiles(tiles, n_rows, lanes)
     for start in range(first, stop, lanes):
-        n_lanes, tile = lanes_in_tile(start, n_rows, lanes), pointer(memory, 0)
+        n_lanes, tile = lanes_in_tile(start, n_rows, lanes), pointer(memory)
         places = columns_at(out, start, n_lanes, tile, None)
         inside, rows = first_lanes(n_lanes, tile), columns_at(logits, start, n_lanes, tile, None)
         _logsumexp_tile(rows, address(lse), places, start, n_classes, inside, tile)

@@ -55,7 +55,7 @@ class _Cycle(NamedTuple):
 def _cycle(weights):
     if weights is None:
         return None
-    return _Cycle(pointer(weights, 0), weights.size - MOST_LANES)
+    return _Cycle(pointer(weights), weights.size - MOST_LANES)
 
 
 @formula
@@ -105,8 +105,8 @@ def _sum_of_losses(z, targets, weight, pos_weight, label_smoothing, scale, loss,
 @inline
 def _block(logits, targets, weight, pos_weight, label_smoothing, scale, loss, grad, sums, block):
     sums[block] = _sum_of_losses(
-        pointer(logits, 0),
-        pointer(targets, 0),
+        pointer(logits),
+        pointer(targets),
         _cycle(weight),
         _cycle(pos_weight),
         label_smoothing,
@@ -139,7 +139,7 @@ def _is_fraction(y):
 @inline
 def _count_others(targets, counts, block):
     t, start, stop = (
-        pointer(targets, 0),
+        pointer(targets),
         block * ELEMENTS_AT_ONCE,
         min(block * ELEMENTS_AT_ONCE + ELEMENTS_AT_ONCE, targets.size),
     )
@@ -153,7 +153,7 @@ def _count_others(targets, counts, block):
 
 @inline
 def _first_other(targets, counts):
-    t = pointer(targets, 0)
+    t = pointer(targets)
     for block in range(counts.size):
         if counts[block] > 0.0:
             i = block * ELEMENTS_AT_ONCE

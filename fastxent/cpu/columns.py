@@ -43,7 +43,7 @@ def columns_at(array, start, n_lanes, z, near):
     stride, row_stride = array.strides[axis + 1], array.strides[axis]
     on_one_axis = n_lanes <= array.shape[axis] - start % array.shape[axis]
     return Columns(
-        pointer(array, 0),
+        pointer(array),
         row_pointer(array, start),
         row_offsets(array, start, z),
         stride,

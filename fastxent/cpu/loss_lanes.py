@@ -81,7 +81,7 @@ def _sum_tile(tile, targets, options):
     for j in range(tile.n_classes):
         is_target = tile.y == number
         e, u, begun = end_begun(z, j, min(j + 1, tile.n_classes - 1), begun, shift, options)
-        e, terms = exponentials(e, u, tile, j, is_target, z_y, reference, targets, tile.transformed, options)
+        e, terms = exponentials(e, u, tile, j, is_target, z_y, reference, targets, options)
         others = add(others, e)
         tally = tallied(tally, terms, options.label_smoothing, options.entropy, options.rank)
         number += 1.0
@@ -169,7 +169,7 @@ def loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, i
     first, stop = rows_of_tiles(tiles, n_rows, lanes)
     for start in range(first, stop, lanes):
         n_lanes = lanes_in_tile(start, n_rows, lanes)
-        z = pointer(exps, 0)
+        z = pointer(exps)
         inside = first_lanes(n_lanes, z)
         y = _targets(y_of, start, inside, ignore_index, z)
         s = row_lanes(s_of, 1.0, start, inside, z)

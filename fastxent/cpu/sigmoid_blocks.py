@@ -49,4 +49,4 @@ def sigmoid_blocks(logits, out):
     n = logits.size
     for block in prange((n + ELEMENTS_AT_ONCE - 1) // ELEMENTS_AT_ONCE):
         start = np.int64(block) * ELEMENTS_AT_ONCE
-        sigmoid_block(pointer(logits, 0), pointer(out, 0), start, min(start + ELEMENTS_AT_ONCE, n))
+        sigmoid_block(pointer(logits), pointer(out), start, min(start + ELEMENTS_AT_ONCE, n))

@@ -45,7 +45,7 @@ LARGE = 1 << 22
 
 @formula
 def address(vector):
-    return None if vector is None else pointer(vector, 0)
+    return None if vector is None else pointer(vector)
 
 
 @formula

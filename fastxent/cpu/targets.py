@@ -46,7 +46,7 @@ def _is_bad(y, n_classes, ignore_index):
 @inline
 def _kept_and_first_bad(targets, n_classes, ignore_index):
     """How many targets are not ignored, and which is the first that should have been."""
-    y = pointer(targets, 0)
+    y = pointer(targets)
     n_kept = n_bad = 0
     for i in range(targets.size):
         n_kept += y[i] != ignore_index

@@ -42,12 +42,12 @@ class Tile(NamedTuple):
 
 
 @formula
-def mass_of(tile, j, soft_targets, weight, label_smoothing):
+def mass_of(tile, j, weight, label_smoothing):
     """m_j of every row."""
     m = broadcast(0.0, tile.exps)
     if label_smoothing is not None:
-        if soft_targets is not None:
-            m = read(soft_targets, j, tile.kept, tile.exps)
+        if tile.soft_targets is not None:
+            m = read(tile.soft_targets, j, tile.kept, tile.exps)
         w = of_class(weight, j, tile.exps)
         m = class_mass(m, w, tile.n_classes, label_smoothing)
     return m
@@ -100,7 +100,7 @@ def end_begun(z, j, ahead, begun, shift, options):
 
 
 @formula
-def exponentials(e, u, tile, j, is_target, z_y, reference, targets, kept_logits, options):
+def exponentials(e, u, tile, j, is_target, z_y, reference, targets, options):
     """Those of class j, 0 for the rows' targets, and what it adds to the tally.
 
     They stay in the tile, where the logits were.
@@ -108,9 +108,9 @@ def exponentials(e, u, tile, j, is_target, z_y, reference, targets, kept_logits,
     z = tile.exps
     column = load(z, j * lanes_of(z))
     store(z, j * lanes_of(z), to_keep(e, u, options.label_smoothing, options.softcap))
-    if kept_logits is not None:
-        store(kept_logits, j * lanes_of(z), u)
-    m = mass_of(tile, j, tile.soft_targets, options.weight, options.label_smoothing)
+    if tile.transformed is not None:
+        store(tile.transformed, j * lanes_of(z), u)
+    m = mass_of(tile, j, options.weight, options.label_smoothing)
     terms = terms_of(column, z_y, u, e, m, reference, options.divergence)
     if targets is not None:
         e = where(is_target, 0.0, e)
@@ -131,7 +131,7 @@ def derivatives_of(tile, j, is_target, targets, top, factors, of_targets, hess, 
     ls, logit_scale = options.label_smoothing, options.logit_scale
     e = load(z, j * lanes_of(z))
     u = value_at(tile.transformed, 0.0, j * lanes_of(z), None, z)
-    m = mass_of(tile, j, tile.soft_targets, options.weight, ls)
+    m = mass_of(tile, j, options.weight, ls)
     g = gradient(e, u, m, factors, ls, logit_scale, options.softcap)
     h = second_derivative(e, factors, options.z_loss, logit_scale)
     if targets is not None:

@@ -226,9 +226,7 @@ def _sum_block(tile, memory, start, stop, z_y, shift, reference, targets, option
             for k in range(j, min(first + WIDTH * lanes, stop), lanes):
                 ahead = _class_after(k, j, first, stop, lanes)
                 e, u, begun = end_begun(z, k, ahead, begun, shift, options)
-                e, terms_k = exponentials(
-                    e, u, tile, k, tile.y == k, z_y, reference, targets, tile.transformed, options
-                )
+                e, terms_k = exponentials(e, u, tile, k, tile.y == k, z_y, reference, targets, options)
                 others = add(others, e)
                 odd_terms, terms = terms, together(odd_terms, terms_k)
             tally = tallied(tally, together(odd_terms, terms), ls, entropy, rank)

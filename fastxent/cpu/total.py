@@ -10,7 +10,7 @@ from .vectors import full_vectors_end
 @inline
 def sum_of(values):
     """The sum of a contiguous float64 array: eight running sums side by side, then those."""
-    z = pointer(values, 0)
+    z = pointer(values)
     sums = broadcast(0.0, z)
     full = full_vectors_end(z, 0, values.size)
     for i in range(0, full, lanes_of(z)):

@@ -20,22 +20,14 @@ _INDEX = types.intp
 
 
 @intrinsic
-def pointer(typing_context, array, i):
-    """The address of array[i], the first element of row i for a 2-D array, whatever its strides.
-
-    Of an array without axes it is that of its element.
-    """
+def pointer(typing_context, array):
+    """The address of an array's first element."""
     result = types.CPointer(array.dtype)
 
     def lower(context, builder, sig, args):
-        view = context.make_array(array)(context, builder, args[0])
-        if array.ndim == 0:
-            return view.data
-        stride = builder.extract_value(view.strides, 0)
-        index = context.cast(builder, args[1], i, _INDEX)
-        return cgutils.pointer_add(builder, view.data, builder.mul(index, stride))
+        return context.make_array(array)(context, builder, args[0]).data
 
-    return signature(result, array, i), lower
+    return signature(result, array), lower
 
 
 def element_address(context, builder, base, index, index_type, llvm_type):
@@ -185,51 +177,41 @@ def store_masked(typing_context, p, i, vector, mask):
     return signature(types.void, p, i, vector, mask), lower
 
 
-def _strided_addresses(context, builder, base, start, offsets, lanes):
-    numbers = ir.VectorType(ir.IntType(64), lanes)
-    if offsets.type != numbers:
-        offsets = builder.mul(numbers(list(range(lanes))), splat(builder, offsets, numbers))
+def _addresses(builder, base, start, offsets):
     byte = ir.IntType(8)
     first = cgutils.pointer_add(builder, builder.bitcast(base, byte.as_pointer()), start)
-    bases = splat(builder, first, ir.VectorType(byte.as_pointer(), lanes))
+    bases = splat(builder, first, ir.VectorType(byte.as_pointer(), offsets.type.count))
     return builder.gep(bases, [offsets], source_etype=byte)
 
 
-def _offsets(stride):
-    return stride if isinstance(stride, Vector) else types.int64
-
-
 @intrinsic
-def gather(typing_context, p, start, stride, mask, fill, z=None):
-    """Lane l from `start` + l·`stride` bytes after p, where the mask is true; `fill` elsewhere, unread.
-
-    A vector in place of the stride says for each lane how many bytes it lies from `start`.
-    """
+def gather(typing_context, p, start, offsets, mask, fill, z=None):
+    """Each lane from `start` + its offset bytes after p where the mask is true, `fill` elsewhere, unread."""
     vector = loaded_vector(p, z, mask.lanes)
     if vector is None:
         return None
 
     def lower(context, builder, sig, args):
-        base, first, step, chosen, filler = args[:5]
-        addresses = _strided_addresses(context, builder, base, first, step, vector.lanes)
+        base, first, steps, chosen, filler = args[:5]
+        addresses = _addresses(builder, base, first, steps)
         filler = as_type(context, builder, filler, fill, vector)
         return _read_masked(context, builder, "gather", p, vector, addresses, chosen, filler)
 
-    return signature(vector, p, types.int64, _offsets(stride), mask, fill, optional_z(z)), lower
+    return signature(vector, p, types.int64, offsets, mask, fill, optional_z(z)), lower
 
 
 @intrinsic
-def scatter(typing_context, p, start, stride, vector, mask):
-    """Store lane l at `start` + l·`stride` bytes after p, or as `gather`, where the mask is true."""
+def scatter(typing_context, p, start, offsets, vector, mask):
+    """Store each lane at `start` + its offset bytes after p, where the mask is true."""
     if not converts(p.dtype, vector.dtype):
         return None
 
     def lower(context, builder, sig, args):
-        base, first, step, values, chosen = args
-        addresses = _strided_addresses(context, builder, base, first, step, vector.lanes)
+        base, first, steps, values, chosen = args
+        addresses = _addresses(builder, base, first, steps)
         elements = to_storage(context, builder, values, vector.dtype, p.dtype)
         arguments = [elements, addresses, ir.IntType(32)(1), chosen]
         _call_masked(context, builder, "scatter", p, vector.lanes, ir.VoidType(), arguments)
         return context.get_dummy_value()
 
-    return signature(types.void, p, types.int64, _offsets(stride), vector, mask), lower
+    return signature(types.void, p, types.int64, offsets, vector, mask), lower

@@ -9,7 +9,7 @@ from .memory import pointer
 @formula
 def _bounds(array):
     """The addresses of its first byte, and of that after the last."""
-    low = high = number_of(pointer(array, 0))
+    low = high = number_of(pointer(array))
     for size, stride in zip(array.shape, array.strides, strict=True):
         reach = (size - 1) * stride
         low, high = low + min(0, reach), high + max(0, reach)
@@ -32,7 +32,7 @@ def _overlap(a, b):
 
 @formula
 def _are_same(a, b):
-    same = number_of(pointer(a, 0)) == number_of(pointer(b, 0))
+    same = number_of(pointer(a)) == number_of(pointer(b))
     for size, stride, other_stride in zip(a.shape, a.strides, b.strides, strict=True):
         same = same & ((size == 1) | (stride == other_stride))
     return same

@@ -183,14 +183,11 @@ def _register(function, emit, gives_mask):
     @infer_global(function)
     class VectorOperator(AbstractTemplate):
         def generic(self, args, kws):
-            common = common_type(*args)
-            if isinstance(common, Vector):
-                return signature(Mask(common.lanes) if gives_mask else common, *args)
+            if isinstance(common_type(*args), Vector):
+                return operation(function, *args)[0]
 
     def lower(context, builder, sig, args):
-        common = common_type(*sig.args)
-        left, right = (as_type(context, builder, a, t, common) for a, t in zip(args, sig.args, strict=True))
-        return emit(builder, left, right, isinstance(common.dtype, types.Float))
+        return operation(function, *sig.args)[1](context, builder, sig, args)
 
     for left, right in ((Vector, Vector), (Vector, types.Number), (types.Number, Vector)):
         lower_builtin(function, left, right)(lower)

@@ -15,10 +15,10 @@ INF, NAN = math.inf, math.nan
 
 @njit(error_model="numpy")
 def slopes(x, cap, out):
-    z = pointer(x, 0)
+    z = pointer(x)
     for j in range(0, x.size, lanes_of(z)):
         u = transformed(load(z, j), None, cap)
-        store(pointer(out, 0), j, with_slope(broadcast(1.0, z), u, cap))
+        store(pointer(out), j, with_slope(broadcast(1.0, z), u, cap))
 
 
 @pytest.mark.parametrize("cap", [1.0, 30.0, 1e3])

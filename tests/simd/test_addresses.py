@@ -9,7 +9,7 @@ from fastxent import simd
 
 @njit
 def chosen_from(x, n, use_skipped):
-    z = simd.pointer(x, 0)
+    z = simd.pointer(x)
     return simd.get(simd.where(use_skipped, simd.skip(z, n), z), 0)
 
 
@@ -23,7 +23,7 @@ def test_skip_counts_elements_and_where_chooses_addresses(dtype):
 
 @njit
 def apart(x, y):
-    return simd.are_apart(simd.pointer(x, 0), simd.pointer(y, 0))
+    return simd.are_apart(simd.pointer(x), simd.pointer(y))
 
 
 def test_arrays_are_apart_unless_they_start_at_one_place_whatever_their_dtypes():

@@ -92,8 +92,8 @@ def results(dtype, scalar=False):
     if scalar:
         run = every_statement("a, b = x[j], y[j]", "out[{row}, j] = c")
     else:
-        load = "a, b = load(pointer(x, 0), j), load(pointer(y, 0), j)"
-        run = every_statement(load, "store(pointer(out, {row}), j, c)")
+        load = "a, b = load(pointer(x), j), load(pointer(y), j)"
+        run = every_statement(load, "store(row_pointer(out, {row}), j, c)")
     a, b = operands(dtype)
     out = np.zeros((len(STATEMENTS) + len(FUSED), a.size), dtype)
     run(a, b, out)
@@ -143,10 +143,10 @@ def test_polynomial_is_horners_rule_with_the_constant_first(dtype):
 
 @njit
 def halves(x, wide, narrowed, sums):
-    z = simd.pointer(x, 0)
+    z = simd.pointer(x)
     doubled = simd.widen(simd.load(z, 0))
-    simd.store(simd.pointer(wide, 0), 0, doubled / 3.0)
-    simd.store(simd.pointer(narrowed, 0), 0, simd.narrow(doubled / 3.0, z))
+    simd.store(simd.pointer(wide), 0, doubled / 3.0)
+    simd.store(simd.pointer(narrowed), 0, simd.narrow(doubled / 3.0, z))
     sums[0] = simd.reduce_sum(simd.load(z, 0))
     sums[1] = simd.reduce_sum(doubled / 3.0)
     sums[2] = simd.reduce_max(simd.load(z, 0))
@@ -209,8 +209,8 @@ def test_largest_lane_is_found_wherever_it_is():
 
 @njit
 def none_above(x, bound):
-    wide = simd.widest(simd.pointer(x, 0))
-    return simd.all_at_most(simd.load(simd.pointer(x, 0), 0, wide), bound)
+    wide = simd.widest(simd.pointer(x))
+    return simd.all_at_most(simd.load(simd.pointer(x), 0, wide), bound)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -31,18 +31,18 @@ def lanewise(name):
 
     @njit(error_model="numpy")
     def run(x, out):
-        z = pointer(x, 0)
+        z = pointer(x)
         for j in range(0, x.size, lanes_of(z)):
-            store(pointer(out, 0), j, function(load(z, j)))
+            store(pointer(out), j, function(load(z, j)))
 
     return run
 
 
 @njit
 def lanewise_exp_scaled(x, k, out):
-    z, p = pointer(x, 0), pointer(k, 0)
+    z, p = pointer(x), pointer(k)
     for j in range(0, x.size, lanes_of(z)):
-        store(pointer(out, 0), j, simd.exp_scaled(load(z, j), load(p, j)))
+        store(pointer(out), j, simd.exp_scaled(load(z, j), load(p, j)))
 
 
 @njit
@@ -147,10 +147,10 @@ def test_exp_scaled_keeps_infinities_and_nan_and_overflows_to_infinity(dtype):
 
 @njit
 def lanewise_exp_of_reduced(x, k, out):
-    z, p = pointer(x, 0), pointer(k, 0)
+    z, p = pointer(x), pointer(k)
     for j in range(0, x.size, lanes_of(z)):
         below = simd.below_overflow(load(z, j), load(p, j))
-        store(pointer(out, 0), j, simd.exp_of_reduced(*simd.reduced_for_exp(below, load(p, j))))
+        store(pointer(out), j, simd.exp_of_reduced(*simd.reduced_for_exp(below, load(p, j))))
 
 
 def test_powers_of_two_are_exact_and_have_the_bits_of_exp_scaled():

@@ -105,7 +105,7 @@ def test_new_array_lives_as_long_as_it_is_used():
         memory = new(n)
         for i in range(memory.size):
             memory[i] = i
-        z = address(memory, 0)
+        z = address(memory)
         return memory, z[memory.size - 1]
 
     memory, last = total(1000)

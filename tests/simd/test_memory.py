@@ -20,6 +20,8 @@ from fastxent.simd import (
     only_lane,
     pointer,
     put,
+    row_offsets,
+    row_pointer,
     scatter,
     store,
     store_masked,
@@ -52,7 +54,7 @@ def memory(request):
 
 @by_storage
 def read(memory, start, n, out):
-    z = pointer(memory, 0)
+    z = pointer(memory)
     rows = (
         load(z, start),
         load_masked(z, start, first_lanes(n, z), -7),
@@ -61,14 +63,14 @@ def read(memory, start, n, out):
         where(only_lane(n, z), broadcast(1, z), broadcast(0, z)),
     )
     for i in range(5):
-        store(pointer(out, i), 0, rows[i])
+        store(row_pointer(out, i), 0, rows[i])
     return lanes_of(z)
 
 
 @by_storage
 def write(memory, start, n, values):
-    z = pointer(memory, 0)
-    vector = load(pointer(values, 0), 0)
+    z = pointer(memory)
+    vector = load(pointer(values), 0)
     if n < 0:
         store(z, start, vector)
     elif n < 100:
@@ -106,7 +108,7 @@ def test_stores_change_the_lanes_of_the_mask_and_nothing_else(memory):
 
 @by_storage
 def first_of_row(array, i, out):
-    store(pointer(out, 0), 0, load(pointer(array, i), 0))
+    store(pointer(out), 0, load(row_pointer(array, i), 0))
 
 
 @pytest.mark.parametrize("dtype", STORED)
@@ -117,38 +119,36 @@ def first_of_row(array, i, out):
         lambda m: m[::-1, 3:],
         lambda m: m[1::2, 1:],
         lambda m: m.reshape(2, 3, -1)[:, 1],
-        lambda m: m[2],
-        lambda m: m[0, ::3],
     ],
-    ids=["contiguous", "rows reversed", "every second row", "from 3-D", "1-D", "strided 1-D"],
+    ids=["contiguous", "rows reversed", "every second row", "from 3-D"],
 )
-def test_pointer_is_the_address_of_a_row_whatever_the_strides(view, dtype):
+def test_row_pointer_is_the_address_of_a_row_whatever_the_strides(view, dtype):
     n_lanes = lanes_in(dtype)
     # Numbers that the shortest dtype has, and a period that is no number of lanes.
     array = (np.arange(6 * 8 * n_lanes) % 251).astype(dtype).reshape(6, -1)
     rows, out = view(array), np.zeros(n_lanes, dtype)
     for i in range(2):
         first_of_row(rows, i, out)
-        np.testing.assert_array_equal(out, (np.atleast_1d(rows[i])[0] + np.arange(n_lanes)) % 251)
+        np.testing.assert_array_equal(out, (rows[i, 0] + np.arange(n_lanes)) % 251)
 
 
 @by_storage
-def gathered(z, start, stride, n, single, out):
-    zp = pointer(z, 0)
+def gathered(z, start, places, n, single, out):
+    zp = pointer(z)
     mask = only_lane(n, zp) if single else first_lanes(n, zp)
-    store(pointer(out, 0), 0, gather(zp, start, stride, mask, -7))
+    store(pointer(out), 0, gather(zp, start, row_offsets(places, 0, zp), mask, -7))
 
 
 @by_storage
-def scattered(z, start, stride, n, single, values):
-    zp = pointer(z, 0)
+def scattered(z, start, places, n, single, values):
+    zp = pointer(z)
     mask = only_lane(n, zp) if single else first_lanes(n, zp)
-    scatter(zp, start, stride, load(pointer(values, 0), 0), mask)
+    scatter(zp, start, row_offsets(places, 0, zp), load(pointer(values), 0), mask)
 
 
 @pytest.mark.parametrize("dtype", STORED)
 @pytest.mark.parametrize(("elements", "odd_bytes"), [(1, 0), (3, 0), (1, 1), (-1, 0), (-2, -3), (0, 0)])
-def test_gather_and_scatter_touch_one_element_every_stride_bytes(elements, odd_bytes, dtype):
+def test_gather_and_scatter_touch_one_element_at_each_offset(elements, odd_bytes, dtype):
     n_lanes, stride = lanes_in(dtype), elements * np.dtype(dtype).itemsize + odd_bytes
     raw = np.random.default_rng(3).integers(1, 60, 6 * 64, dtype=np.uint8)
     start = 3 * 64 + 9 if stride < 0 else 13
@@ -157,15 +157,17 @@ def test_gather_and_scatter_touch_one_element_every_stride_bytes(elements, odd_b
     def strided(memory):
         return np.ndarray(n_lanes, dtype, memory, start, (stride,))
 
+    places = np.ndarray((n_lanes, 1), np.uint8, raw, start, (stride, 1))
+
     for n in range(n_lanes + 2):
         for single in (False, True):
             mask = np.arange(n_lanes) == n if single else np.arange(n_lanes) < n
             out = np.zeros(n_lanes, dtype)
-            gathered(raw.view(dtype), start, stride, n, single, out)
+            gathered(raw.view(dtype), start, places, n, single, out)
             np.testing.assert_array_equal(out, np.where(mask, strided(raw), dtype(-7)))
             if stride:
                 written, expected = raw.copy(), raw.copy()
-                scattered(written.view(dtype), start, stride, n, single, values)
+                scattered(written.view(dtype), start, places, n, single, values)
                 strided(expected)[mask] = values[mask]
                 np.testing.assert_array_equal(written, expected)
 
@@ -175,7 +177,7 @@ def test_put_stores_one_rounded_number_and_is_not_optimised_away(parallel):
     @njit(parallel=parallel)
     def put_squares(out, factor):
         for i in prange(out.shape[0]):
-            put(pointer(out, i), 1, i * i * factor)
+            put(row_pointer(out, i), 1, i * i * factor)
 
     out = np.full((200, 3), -1, np.float32)
     put_squares(out, 0.1)
@@ -197,12 +199,12 @@ def touch_only_what_is_allowed():
     for dtype in STORED:
         memory, n_lanes = before_a_forbidden_page(dtype), lanes_in(dtype)
         out = np.zeros(n_lanes, dtype)
+        places = np.empty((n_lanes, memory.itemsize), np.uint8)[:, :1]
         for n in range(n_lanes):
-            stride = memory.itemsize
             start = memory.size - n
             write(memory, start, n, out)
-            scattered(memory, start * stride, stride, n, False, out)
-            gathered(memory, start * stride, stride, n, False, out)
+            scattered(memory, start * memory.itemsize, places, n, False, out)
+            gathered(memory, start * memory.itemsize, places, n, False, out)
             masked_into(memory, start, n, out)
         sums = np.zeros(4 * n_lanes, np.float64 if dtype == np.float64 else np.float32)
         for n in range(sums.size):
@@ -213,16 +215,16 @@ def touch_only_what_is_allowed():
 @by_storage
 def computed_where_read(memory, start, n, a, b, out):
     """What LLVM may take for leave to read every lane: nothing but those of the mask is used."""
-    like = wide(pointer(out, 0))
+    like = wide(pointer(out))
     inside = first_lanes(n, like)
-    x = load_masked(pointer(memory, 0), start, inside, 0.0, like)
-    store(pointer(out, 0), 0, where(inside, fma(x, a, b), 0.0))
+    x = load_masked(pointer(memory), start, inside, 0.0, like)
+    store(pointer(out), 0, where(inside, fma(x, a, b), 0.0))
 
 
 @by_storage
 def masked_into(memory, start, n, out):
-    z = pointer(memory, 0)
-    store(pointer(out, 0), 0, load_masked(z, start, first_lanes(n, z), 0))
+    z = pointer(memory)
+    store(pointer(out), 0, load_masked(z, start, first_lanes(n, z), 0))
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="pages are protected the Linux way")

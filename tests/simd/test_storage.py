@@ -26,6 +26,8 @@ from fastxent.simd import (
     pointer,
     put,
     restore_subnormals,
+    row_offsets,
+    row_pointer,
     scatter,
     storage,
     storage_type,
@@ -67,20 +69,20 @@ def every_pattern(dtype):
 
 def copy(x, out):
     """As many lanes at once as there are of the wider, or of float32 if neither is."""
-    p, q = pointer(x, 0), pointer(out, 0)
+    p, q = pointer(x), pointer(out)
     for j in range(0, x.size, lanes_of(q)):
         store(q, j, without_subnormals(load(p, j, q), q))
 
 
 def copy_stored(x, out):
     """The lanes of what is read, converted by the store alone."""
-    p, q = pointer(x, 0), pointer(out, 0)
+    p, q = pointer(x), pointer(out)
     for j in range(0, x.size, lanes_of(p)):
         store(q, j, without_subnormals(load(p, j), q))
 
 
 def halve_in_flush_mode(x, out):
-    p, q = pointer(x, 0), pointer(out, 0)
+    p, q = pointer(x), pointer(out)
     control = flush_subnormals()
     for j in range(0, x.size, lanes_of(q)):
         store(q, j, load(p, j, q) * 0.5)
@@ -88,7 +90,7 @@ def halve_in_flush_mode(x, out):
 
 
 def copy_scalars(x, out):
-    p, q = pointer(x, 0), pointer(out, 0)
+    p, q = pointer(x), pointer(out)
     for j in range(x.size):
         put(q, j, get(p, j))
 
@@ -186,15 +188,15 @@ def test_any_float_is_loaded_and_stored_as_any_other(source, target):
 
 
 @by_storage
-def masked(x, like, n, out):
+def masked(x, back, on, like, n, out):
     """Each masked access once, for the first n lanes, with a fill that no half type has."""
-    p, z = pointer(x, 0), pointer(like, 0)
+    p, z = pointer(x), pointer(like)
     mask = first_lanes(n, z)
-    store(pointer(out, 0), 0, load_masked(p, 3, mask, 0.1, z))
-    store(pointer(out, 1), 0, gather(p, 2, -6, mask, 0.1, z))
+    store(pointer(out), 0, load_masked(p, 3, mask, 0.1, z))
+    store(row_pointer(out, 1), 0, gather(p, 2, row_offsets(back, 0, z), mask, 0.1, z))
     ones = broadcast(1.0, z)
     store_masked(p, 40, ones, mask)
-    scatter(p, 200, 14, ones, mask)
+    scatter(p, 200, row_offsets(on, 0, z), ones, mask)
 
 
 @pytest.mark.parametrize("like", ["float32", "float64"])
@@ -203,7 +205,8 @@ def test_masked_access_converts_the_lanes_of_the_mask_alone(half, like):
     memory = np.arange(400).astype(half)
     for n in range(lanes + 1):
         x, out = memory.copy(), np.zeros((2, lanes), like)
-        masked(x[100:], np.zeros(1, like), n, out)
+        back, on = (np.ndarray((lanes, 1), np.uint8, x, 200, (step, 1)) for step in (-6, 14))
+        masked(x[100:], back, on, np.zeros(1, like), n, out)
         inside = np.arange(lanes) < n
         fill = np.full(lanes, 0.1, like)
         assert_same_bits(out[0], np.where(inside, memory[103 : 103 + lanes].astype(like), fill))
@@ -215,11 +218,11 @@ def test_masked_access_converts_the_lanes_of_the_mask_alone(half, like):
 
 
 def computed(x, scratch, out):
-    z = pointer(x, 0)
+    z = pointer(x)
     row = empty_row(scratch, z)
-    store(pointer(row, 0), 0, load(z, 0) / 3.0)
-    store(pointer(out, 0), 0, load(pointer(row, 0), 0))
-    store(pointer(out, 1), 0, narrow(widen(load(z, 0)) / 3.0, z))
+    store(pointer(row), 0, load(z, 0) / 3.0)
+    store(pointer(out), 0, load(pointer(row), 0))
+    store(row_pointer(out, 1), 0, narrow(widen(load(z, 0)) / 3.0, z))
     return row.size
 
 

@@ -11,12 +11,12 @@ DTYPES = [np.float32, np.float64]
 
 @njit
 def lead(array):
-    return elements_to_line(pointer(array, 0))
+    return elements_to_line(pointer(array))
 
 
 @njit
 def copy(array, out):
-    p, q = pointer(array, 0), pointer(out, 0)
+    p, q = pointer(array), pointer(out)
     for j in range(elements_to_line(q), out.size - lanes_of(q) + 1, lanes_of(q)):
         store_past_caches(q, j, load(p, j))
     fence()

@@ -23,9 +23,9 @@ def tanh_of_float64(x):
 
 @njit
 def lanewise_capped_by(x, cap, out):
-    z = pointer(x, 0)
+    z = pointer(x)
     for j in range(0, x.size, lanes_of(z)):
-        store(pointer(out, 0), j, soft_capped(load(z, j), cap))
+        store(pointer(out), j, soft_capped(load(z, j), cap))
 
 
 @njit
@@ -35,9 +35,9 @@ def lanewise_soft_capped(x, out):
 
 @njit(error_model="numpy")
 def lanewise_power(x, y, out):
-    z = pointer(x, 0)
+    z = pointer(x)
     for j in range(0, x.size, lanes_of(z)):
-        store(pointer(out, 0), j, power(load(z, j), y))
+        store(pointer(out), j, power(load(z, j), y))
 
 
 @njit(error_model="numpy")

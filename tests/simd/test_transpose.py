@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fastxent.simd import load, load_four, pointer, store, store_four
+from fastxent.simd import load, load_four, pointer, row_pointer, store, store_four
 from tests.simd.compiled import by_storage
 from tests.simd.test_memory import STORED, lanes_in
 
@@ -12,20 +12,20 @@ FIRST = 3  # byte where the rows begin
 
 @by_storage
 def read_four(memory, stride, out):
-    vectors = load_four(pointer(memory, 0), stride)
+    vectors = load_four(pointer(memory), stride)
     for i in range(4):
-        store(pointer(out, i), 0, vectors[i])
+        store(row_pointer(out, i), 0, vectors[i])
 
 
 @by_storage
 def write_four(memory, stride, values):
     vectors = (
-        load(pointer(values, 0), 0),
-        load(pointer(values, 1), 0),
-        load(pointer(values, 2), 0),
-        load(pointer(values, 3), 0),
+        load(pointer(values), 0),
+        load(row_pointer(values, 1), 0),
+        load(row_pointer(values, 2), 0),
+        load(row_pointer(values, 3), 0),
     )
-    store_four(pointer(memory, 0), stride, vectors)
+    store_four(pointer(memory), stride, vectors)
 
 
 @pytest.fixture(params=STORED, ids=lambda dtype: np.dtype(dtype).name)

@@ -19,7 +19,7 @@ def wide_lanes(dtype):
 
 @by_storage
 def halve(x, out, n):
-    z, result = simd.pointer(x, 0), simd.pointer(out, 0)
+    z, result = simd.pointer(x), simd.pointer(out)
     like = simd.widest(z)
     inside = simd.first_lanes(n, like)
     simd.store_masked(result, GUARD, simd.load_masked(z, GUARD, inside, 0.0, like) * 0.5, inside)
@@ -28,18 +28,18 @@ def halve(x, out, n):
 
 @by_storage
 def fold(x, out):
-    z = simd.pointer(x, 0)
-    simd.store(simd.pointer(out, 0), 0, simd.folded(simd.load(z, 0, simd.widest(z)), z))
+    z = simd.pointer(x)
+    simd.store(simd.pointer(out), 0, simd.folded(simd.load(z, 0, simd.widest(z)), z))
 
 
 @by_storage
 def lanes_of_wide(x):
-    return simd.lanes_of(simd.wide(simd.pointer(x, 0)))
+    return simd.lanes_of(simd.wide(simd.pointer(x)))
 
 
 @by_storage
 def ask(x, start):
-    z = simd.pointer(x, 0)
+    z = simd.pointer(x)
     simd.prefetch(z, start, simd.widest(z))
 
 
