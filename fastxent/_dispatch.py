@@ -188,9 +188,12 @@ def log_loss(
     y = None if targets is None else targets.reshape(-1)
     n_threads = _n_threads_for(p)
     variant = (n_threads > 1, p.ndim, p.dtype.num, y is None, _kinds(options))
-    kernel = cpu.log_loss_lanes if y is None and _are_for_lanes(p) else cpu.log_loss_rows
-    total, bad = kernel(variant, n_threads, p, y, ignore_index, divisor, options, loss.reshape(-1))
-    return total, bad
+    if y is None and _are_for_lanes(p):
+        return cpu.log_loss_lanes(variant, n_threads, p, divisor, options, loss.reshape(-1)), -1
+    loss_and_bad: tuple[float, int] = cpu.log_loss_rows(
+        variant, n_threads, p, y, ignore_index, divisor, options, loss.reshape(-1)
+    )
+    return loss_and_bad
 
 
 def entropy(probs: NDArray[Any], out: NDArray[Any]) -> None:

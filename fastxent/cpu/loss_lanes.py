@@ -53,7 +53,7 @@ from .tile import (
     exponentials,
     weight_of_target,
 )
-from .tile_blocks import finish_blocks, memory_for, sum_blocks
+from .tile_blocks import finish_blocks, memory_for_blocks, sum_blocks
 from .total import flatten_mean_of_no_weight, mean_of
 
 FEW_CLASSES = 96
@@ -164,7 +164,7 @@ def loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, i
     y_of, s_of = address(targets), address(options.sample_weight)
     to = RowOutputs(address(loss), address(lse), address(options.entropy), address(options.rank))
     asked = in_addresses(options)
-    memory = None if in_blocks is None else memory_for(logits)
+    memory = None if in_blocks is None else memory_for_blocks(logits)
     n_rows, control = n_rows_of(logits), flush_subnormals()
     first, stop = rows_of_tiles(tiles, n_rows, lanes)
     for start in range(first, stop, lanes):

@@ -2,39 +2,35 @@
 
 from numba import prange
 
-from ..simd import broadcast, empty_float64, first_lanes, lanes_of, store, where, widen
+from ..simd import empty_float64, first_lanes, lanes_of, where, widen
 from .columns import columns_at, read
 from .compile import inline, kernel
+from .groups import add_to_group, clear_groups, sum_of_groups
 from .probability_rows import mass_times_surprisal
 from .row_lanes import lanes_in_tile, row_lanes, rows_of_tiles, set_lanes, tiles_of_chunk
 from .shape import n_classes_of, n_rows_of
 from .strided import address
 from .targets import survey
-from .tile_blocks import sum_of_slots
 from .total import mean_of
-from .vectors import load_float64
 
 FEW_CLASSES_OF_PROBABILITIES = 15
 """Up to here this is the quicker way, for their gradients too: a row fills no vector of float32."""
 
 
 @inline
-def _expected_surprisal(probs, soft_targets, n_classes, inside, slots, z):
-    """−Σ t·log p, summed as in `probability_rows`: slot s has the classes that lane s has there."""
-    lanes = lanes_of(z)
-    for slot in range(lanes):
-        store(slots, slot * lanes, widen(broadcast(0.0, z)))
+def _expected_surprisal(probs, soft_targets, n_classes, inside, groups, z):
+    """−Σ t·log p, summed as in `probability_rows`."""
+    clear_groups(groups, z)
     for j in range(n_classes):
-        slot = j % lanes * lanes
         mass, p = widen(read(soft_targets, j, inside, z)), widen(read(probs, j, inside, z))
-        store(slots, slot, load_float64(slots, slot, z) + mass_times_surprisal(mass, p))
-    return sum_of_slots(slots, z)
+        add_to_group(groups, j, mass_times_surprisal(mass, p), z)
+    return sum_of_groups(groups, z)
 
 
 @inline
 def _tiles(probs, options, loss, tiles):
     lanes, n_rows, n_classes, z = lanes_of(probs), n_rows_of(probs), n_classes_of(probs), address(probs)
-    slots = empty_float64(lanes * lanes)
+    groups = empty_float64(lanes * lanes)
     first, stop = rows_of_tiles(tiles, n_rows, lanes)
     for start in range(first, stop, lanes):
         n_lanes = lanes_in_tile(start, n_rows, lanes)
@@ -44,14 +40,14 @@ def _tiles(probs, options, loss, tiles):
             columns_at(probs, start, n_lanes, z, None),
             columns_at(options.soft_targets, start, n_lanes, z, None),
         )
-        row_loss = s * _expected_surprisal(p, t, n_classes, inside, address(slots), z)
+        row_loss = s * _expected_surprisal(p, t, n_classes, inside, address(groups), z)
         set_lanes(address(loss), start, inside, where(s != 0.0, row_loss, 0.0))
 
 
 @kernel("loss")
-def log_loss_lanes(n_chunks, probs, targets, ignore_index, divisor, options, loss):
-    """As `log_loss_rows`, to the bit, for soft targets: of few classes, or such as are far apart."""
-    divisor, _, bad = survey(targets, n_rows_of(probs), n_classes_of(probs), ignore_index, divisor, options)
+def log_loss_lanes(n_chunks, probs, divisor, options, loss):
+    """The mean of `log_loss_rows`, to the bit, for soft targets: of few classes, or such as are far apart."""
+    divisor, _, _ = survey(None, n_rows_of(probs), n_classes_of(probs), 0, divisor, options)
     for chunk in prange(n_chunks):
         _tiles(probs, options, loss, tiles_of_chunk(chunk, n_chunks, probs))
-    return mean_of(loss, divisor), bad
+    return mean_of(loss, divisor)

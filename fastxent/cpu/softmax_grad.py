@@ -26,12 +26,12 @@ from .activation_rows import minus
 from .columns import columns_at, read_all, write_all
 from .compile import formula, inline, kernel
 from .derivatives import high_and_low
+from .groups import add_to_group, clear_groups, sum_of_groups
 from .loss_short import SHORT_ROW
 from .row_lanes import lanes_in_tile, rows_of_tiles, tiles_of_chunk
 from .shape import AHEAD, n_classes_of, n_rows_of, rows_of_chunk
 from .strided import address, packed_rows, row_at, streams_of, to_read, to_write, written
-from .tile_blocks import sum_of_slots
-from .vectors import full_vectors_end, load_float64, store_full
+from .vectors import full_vectors_end, store_full
 
 
 @inline
@@ -87,29 +87,27 @@ def _rows(probs, grad, out, rows):
 
 @kernel("out")
 def softmax_grad_rows(n_chunks, probs, grad, out):
+    """p_j·(grad_j − Σ_k p_k·grad_k) of each row, in out, which may be either of the others."""
     for chunk in prange(n_chunks):
         _rows(probs, grad, out, rows_of_chunk(chunk, n_chunks, n_rows_of(probs)))
 
 
 @inline
-def _dot(p, grad, n_classes, slots):
-    """Σ p·grad of every row, summed as by `_dot_of_row`: slot s has the classes that lane s has there."""
+def _dot(p, grad, n_classes, groups):
+    """Σ p·grad of every row, summed as by `_dot_of_row`."""
     lanes = lanes_of(p)
-    for slot in range(lanes):
-        store(slots, slot * lanes, widen(broadcast(0.0, p)))
+    clear_groups(groups, p)
     for j in range(n_classes):
-        slot = j % lanes * lanes
-        term = widen(load(p, j * lanes)) * widen(load(grad, j * lanes))
-        store(slots, slot, load_float64(slots, slot, p) + term)
-    return sum_of_slots(slots, p)
+        add_to_group(groups, j, widen(load(p, j * lanes)) * widen(load(grad, j * lanes)), p)
+    return sum_of_groups(groups, p)
 
 
 @inline
-def _tile(probs, grad, out, n_classes, inside, p, g, slots):
+def _tile(probs, grad, out, n_classes, inside, p, g, groups):
     lanes = lanes_of(p)
     read_all(probs, n_classes, inside, p)
     read_all(grad, n_classes, inside, g)
-    dot = high_and_low(_dot(p, g, n_classes, slots), p)
+    dot = high_and_low(_dot(p, g, n_classes, groups), p)
     for j in range(0, n_classes * lanes, lanes):
         store(p, j, load(p, j) * minus(load(g, j), dot))
     write_all(out, n_classes, inside, p)
@@ -119,7 +117,7 @@ def _tile(probs, grad, out, n_classes, inside, p, g, slots):
 def _tiles(probs, grad, out, tiles):
     lanes, n_rows, n_classes = lanes_of(probs), n_rows_of(probs), n_classes_of(probs)
     p, g = empty_row(lanes * n_classes, probs), empty_row(lanes * n_classes, probs)
-    slots, control = empty_float64(lanes * lanes), flush_subnormals()
+    groups, control = empty_float64(lanes * lanes), flush_subnormals()
     first, stop = rows_of_tiles(tiles, n_rows, lanes)
     for start in range(first, stop, lanes):
         n_lanes, z = lanes_in_tile(start, n_rows, lanes), address(p)
@@ -131,7 +129,7 @@ def _tiles(probs, grad, out, tiles):
             first_lanes(n_lanes, z),
             z,
             address(g),
-            address(slots),
+            address(groups),
         )
     restore_subnormals(control)
 

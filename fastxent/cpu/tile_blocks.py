@@ -1,8 +1,8 @@
 """Many classes of rows one a lane, summed as `row` sums those of one row, so that the bits are the same.
 
 There, classes j, j + lanes, j + 2·lanes ... of a block share a lane, what options ask for is added up by
-WIDTH of them, and lanes are then folded into one sum. Here each such group has a slot of its own, and slots
-are folded in the same order.
+WIDTH of them, and lanes are then folded into one sum. Here each such group of classes has sums of its own
+(see `groups`), which are folded in the same order.
 """
 
 import math
@@ -27,6 +27,7 @@ from .columns import read, write
 from .compile import formula, inline
 from .derivatives import factors_for
 from .exact_sum import Sum, add, empty_sum, value_of
+from .groups import sum_of_groups
 from .options import transformed
 from .outcome import RowSums
 from .row_block import BlockSums
@@ -52,8 +53,8 @@ from .tile import (
 from .vectors import load_float64
 
 
-class Memory(NamedTuple):
-    """Vectors of the tile's lanes, one after the other: a largest logit for each block, and the slots."""
+class TileMemory(NamedTuple):
+    """Vectors of the tile's lanes, one after the other: a largest logit for each block, and the groups."""
 
     tops: Any
     others_high: Any
@@ -66,75 +67,69 @@ class Memory(NamedTuple):
 
 
 @formula
-def memory_for(logits):
+def memory_for_blocks(logits):
     lanes = lanes_of(logits)
-    slots = lanes * lanes
-    return Memory(
+    groups = lanes * lanes
+    return TileMemory(
         empty_row(lanes * number_of_blocks(n_classes_of(logits), logits), logits),
-        empty_row(slots, logits),
-        empty_row(slots, logits),
-        empty_row(slots, logits),
-        empty_row(slots, logits),
-        empty_row(slots, logits),
-        empty_float64(slots),
-        empty_float64(slots),
+        empty_row(groups, logits),
+        empty_row(groups, logits),
+        empty_row(groups, logits),
+        empty_row(groups, logits),
+        empty_row(groups, logits),
+        empty_float64(groups),
+        empty_float64(groups),
     )
 
 
 @inline
 def _clear(memory, z, ls, entropy, rank):
-    """An empty sum in every slot."""
-    for slot in range(0, lanes_of(z) * lanes_of(z), lanes_of(z)):
-        _store_sums(memory, slot, BlockSums(empty_sum(z), empty_tally(z)), ls, entropy, rank)
+    """An empty sum in every group."""
+    for group in range(0, lanes_of(z) * lanes_of(z), lanes_of(z)):
+        _store_sums(memory, group, BlockSums(empty_sum(z), empty_tally(z)), ls, entropy, rank)
 
 
 @formula
-def _load_sums(memory, slot, z, label_smoothing, entropy, rank):
+def _load_sums(memory, group, z, label_smoothing, entropy, rank):
     mass, mass_gap, entropy_gap, above = empty_tally(z)
     if label_smoothing is not None:
-        mass, mass_gap = load_float64(memory.mass, slot, z), load_float64(memory.mass_gap, slot, z)
+        mass, mass_gap = load_float64(memory.mass, group, z), load_float64(memory.mass_gap, group, z)
     if entropy is not None:
-        entropy_gap = Sum(load(memory.entropy_high, slot), load(memory.entropy_low, slot))
+        entropy_gap = Sum(load(memory.entropy_high, group), load(memory.entropy_low, group))
     if rank is not None:
-        above = load(memory.above, slot)
-    others = Sum(load(memory.others_high, slot), load(memory.others_low, slot))
+        above = load(memory.above, group)
+    others = Sum(load(memory.others_high, group), load(memory.others_low, group))
     return BlockSums(others, Tally(mass, mass_gap, entropy_gap, above))
 
 
 @formula
-def _store_sums(memory, slot, sums, label_smoothing, entropy, rank):
+def _store_sums(memory, group, sums, label_smoothing, entropy, rank):
     others, tally = sums
-    store(memory.others_high, slot, others.high)
-    store(memory.others_low, slot, others.low)
+    store(memory.others_high, group, others.high)
+    store(memory.others_low, group, others.low)
     if label_smoothing is not None:
-        store(memory.mass, slot, tally.mass)
-        store(memory.mass_gap, slot, tally.mass_gap)
+        store(memory.mass, group, tally.mass)
+        store(memory.mass_gap, group, tally.mass_gap)
     if entropy is not None:
-        store(memory.entropy_high, slot, tally.entropy_gap.high)
-        store(memory.entropy_low, slot, tally.entropy_gap.low)
+        store(memory.entropy_high, group, tally.entropy_gap.high)
+        store(memory.entropy_low, group, tally.entropy_gap.low)
     if rank is not None:
-        store(memory.above, slot, tally.above)
+        store(memory.above, group, tally.above)
 
 
 @formula
-def sum_of_slots(slots, z):
-    """Of float64 numbers in one vector a slot; the upper half added to the lower until one is left."""
-    return folded(load(slots, 0, widen(vector_a_lane(z))), z)
-
-
-@formula
-def _exact_sum_of_slots(high, low, z):
+def _exact_sum_of_groups(high, low, z):
     numbers = vector_a_lane(z)
     return folded(value_of(Sum(load(high, 0, numbers), load(low, 0, numbers))), z)
 
 
 @formula
-def _tally_of_slots(memory, z, label_smoothing, entropy, rank):
+def _tally_of_groups(memory, z, label_smoothing, entropy, rank):
     mass = mass_gap = entropy_gap = above = widen(broadcast(0.0, z))
     if label_smoothing is not None:
-        mass, mass_gap = sum_of_slots(memory.mass, z), sum_of_slots(memory.mass_gap, z)
+        mass, mass_gap = sum_of_groups(memory.mass, z), sum_of_groups(memory.mass_gap, z)
     if entropy is not None:
-        entropy_gap = _exact_sum_of_slots(memory.entropy_high, memory.entropy_low, z)
+        entropy_gap = _exact_sum_of_groups(memory.entropy_high, memory.entropy_low, z)
     if rank is not None:
         above = folded(widen(load(memory.above, 0, vector_a_lane(z))), z)
     return Tally(mass, mass_gap, entropy_gap, above)
@@ -213,15 +208,15 @@ def _class_after(k, j, first, stop, lanes):
 
 @inline
 def _sum_block(tile, memory, start, stop, z_y, shift, reference, targets, options):
-    """The exponentials of one block, summed in the slots."""
+    """The exponentials of one block, summed in the groups."""
     z, lanes = tile.exps, lanes_of(tile.exps)
     ls, entropy, rank = options.label_smoothing, options.entropy, options.rank
     _clear(memory, z, ls, entropy, rank)
     begun = begin(z, start, shift, options)
     for first in range(start, stop, WIDTH * lanes):
         for j in range(first, min(first + lanes, stop)):
-            slot = (j - first) * lanes
-            others, tally = _load_sums(memory, slot, z, ls, entropy, rank)
+            group = (j - first) * lanes
+            others, tally = _load_sums(memory, group, z, ls, entropy, rank)
             terms = odd_terms = empty_terms(z, options.divergence)
             for k in range(j, min(first + WIDTH * lanes, stop), lanes):
                 ahead = _class_after(k, j, first, stop, lanes)
@@ -230,7 +225,7 @@ def _sum_block(tile, memory, start, stop, z_y, shift, reference, targets, option
                 others = add(others, e)
                 odd_terms, terms = terms, together(odd_terms, terms_k)
             tally = tallied(tally, together(odd_terms, terms), ls, entropy, rank)
-            _store_sums(memory, slot, BlockSums(others, tally), ls, entropy, rank)
+            _store_sums(memory, group, BlockSums(others, tally), ls, entropy, rank)
 
 
 @inline
@@ -247,8 +242,8 @@ def sum_blocks(memory, tile, targets, options):
         shift, reference = shift_for(top, z), narrow(reference_for(top, z), z)
         stop = end_of_block(start, tile.n_classes, z)
         _sum_block(tile, memory, start, stop, z_y, _narrowed(shift, z), reference, targets, options)
-        others = _exact_sum_of_slots(memory.others_high, memory.others_low, z)
-        block = Sums(others, shift, top, _tally_of_slots(memory, z, ls, entropy, rank))
+        others = _exact_sum_of_groups(memory.others_high, memory.others_low, z)
+        block = Sums(others, shift, top, _tally_of_groups(memory, z, ls, entropy, rank))
         sums = _plus_block(sums, block, tile, start, u_y, targets, options)
     e_top = widen(shifted_exp(narrow(sums.top, z), _narrowed(sums.shift, z)))
     return RowSums(sums.others, u_y, w_y, sums.top, e_top, sums.shift, sums.tally)
