@@ -95,6 +95,7 @@ def softmax_chunk(logits, out, rows):
 
 @kernel("out")
 def softmax_rows(n_chunks, logits, out):
+    """exp(z_j) / Σ_k exp(z_k) of each row, in out, which may be the logits."""
     for chunk in prange(n_chunks):
         softmax_chunk(logits, out, rows_of_chunk(chunk, n_chunks, n_rows_of(logits)))
 

@@ -1,4 +1,4 @@
-"""From the sums over a row, or over a vector of rows, to its loss; in float64 throughout."""
+"""The log-likelihood of a class and the log-sum-exp, from the sum of the other exponentials; in float64."""
 
 import math
 from typing import NamedTuple

@@ -10,7 +10,16 @@ from .options import is_largest_taken_away
 from .row import Row, transformed_scalar
 from .shift import Shift, shifted_exp
 from .slots import Summed, slopes_in, summed_in
-from .strided import exps_row, is_strided, packed_rows, row_at, streams_of, to_read, to_write
+from .strided import (
+    exps_row,
+    is_strided,
+    packed_rows,
+    row_at,
+    set_to_zero,
+    streams_of,
+    to_read,
+    to_write,
+)
 from .targets import weight_of
 
 
@@ -22,6 +31,10 @@ class Arrays(NamedTuple):
     grad: Any
     hess: Any
     targets_grad: Any
+
+
+NOT_PACKED = Arrays(None, None, None, None, None)
+"""No memory for packed rows, where classes lie side by side."""
 
 
 @formula
@@ -40,6 +53,12 @@ def derivatives_at(places):
         return None
     streams = streams_of(places.logits, places.grad, places.hess, places.targets_grad)
     return Derivatives(streams, to_write(places.grad), to_write(places.hess), to_write(places.targets_grad))
+
+
+@formula
+def set_derivatives_to_zero(places):
+    for place in (places.grad, places.hess, places.targets_grad):
+        set_to_zero(place)
 
 
 @formula

@@ -16,6 +16,7 @@ from .loss_row import (
     places_at,
     row_ahead,
     row_to_sum,
+    set_derivatives_to_zero,
     summed,
     unfinished_in,
 )
@@ -24,7 +25,7 @@ from .row import memory_for, memory_of_row, sum_exp
 from .row_lanes import RowOutputs
 from .shape import block_length, n_classes_of, n_rows_of, nearest_of, rows_of_chunk
 from .slots import empty_slots, put_nothing, put_summed, rows_at_once, solve
-from .strided import address, addresses, set_to_zero, written
+from .strided import address, addresses, written
 from .targets import sample_weight_of, survey, target_of
 from .total import flatten_mean_of_no_weight, mean_of
 
@@ -56,9 +57,7 @@ def _step(
         finish(before, options)
         put_nothing(slots, slot)
         if is_row:
-            set_to_zero(places.grad)
-            set_to_zero(places.hess)
-            set_to_zero(places.targets_grad)
+            set_derivatives_to_zero(places)
     _written(before, places_before)
     return where(ahead.is_there, top_ahead, math.nan)
 

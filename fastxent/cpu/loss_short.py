@@ -22,7 +22,7 @@ from ..simd import (
 from .block_logits import Copies
 from .compile import formula, inline, kernel
 from .finish import Derivatives
-from .loss_row import Arrays
+from .loss_row import NOT_PACKED, Arrays, places_at, set_derivatives_to_zero
 from .options import in_addresses
 from .row import Memory, Row
 from .row_lanes import RowOutputs
@@ -44,7 +44,7 @@ from .row_set import (
 )
 from .shape import n_classes_of, n_rows_of, nearest_of, rows_of_chunk
 from .short_row import ToFinish, ToSum, ToTake, walk
-from .strided import THROUGH_CACHES, address, addresses, row_at, set_to_zero
+from .strided import THROUGH_CACHES, address, addresses
 from .tally import reference_for
 from .targets import sample_weight_of, survey, target_of
 from .total import flatten_mean_of_no_weight, mean_of
@@ -57,12 +57,6 @@ SHORT_ROW = 800
 def _row_of(arrays, i):
     """The address of its first class in each, for those that are there."""
     return Arrays(*(None if array is None else row_pointer(array, i) for array in arrays))
-
-
-@formula
-def _set_to_zero(arrays, i):
-    for array in (arrays.grad, arrays.hess, arrays.targets_grad):
-        set_to_zero(row_at(array, i, None, 0))
 
 
 @formula
@@ -136,7 +130,7 @@ def loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, r
             to_finish = _row_to_finish(there, slot, _row_of(arrays, before), n_classes, y, asked)
             _step(n_classes, here, there, slot, to_take, to_sum, to_finish, y_of, asked)
             if is_row and not is_kept:
-                _set_to_zero(arrays, after)
+                set_derivatives_to_zero(places_at(arrays, after, NOT_PACKED, 0))
         find_shifts(there, asked)
         inside = first_lanes(where(start < rows[0], 0, min(at_once, rows[1] - start)), memory.exps)
         solve_set(here, start, inside, n_classes, y_of, scale, to, grad, asked)

@@ -8,12 +8,14 @@ from ..simd import empty_float64, fence, flush_subnormals, restore_subnormals
 from .compile import formula, inline, kernel
 from .finish import finish_classes, finish_target
 from .loss_row import (
+    NOT_PACKED,
     Arrays,
     derivatives_at,
     exps_at,
     logit_of_target,
     places_at,
     row_to_sum,
+    set_derivatives_to_zero,
     summed,
     unfinished_in,
 )
@@ -22,17 +24,15 @@ from .parts import Shared, memory_of_thread, part_of_thread, shared_for, sum_of_
 from .row_lanes import RowOutputs
 from .shape import n_classes_of, n_rows_of
 from .slots import Slots, empty_slots, put_nothing, put_summed, solve
-from .strided import address, addresses, row_at, set_to_zero
+from .strided import address, addresses, row_at
 from .targets import sample_weight_of, survey, target_of
 from .total import flatten_mean_of_no_weight, mean_of
-
-_NOT_PACKED = Arrays(None, None, None, None, None)
 
 
 @formula
 def _places(logits, grad, options, i):
     arrays = Arrays(logits, options.soft_targets, grad, options.hess, options.targets_grad)
-    return places_at(arrays, i, _NOT_PACKED, 0)
+    return places_at(arrays, i, NOT_PACKED, 0)
 
 
 @formula
@@ -88,13 +88,6 @@ def _finish_part(thread, n_threads, logits, targets, i, scale, options, grad, sh
     fence()
 
 
-@formula
-def _set_to_zero(logits, grad, options, i):
-    places = _places(logits, grad, options, i)
-    for place in (places.grad, places.hess, places.targets_grad):
-        set_to_zero(place)
-
-
 @kernel("loss", "lse", "grad", "rank", "entropy", "hess", "targets_grad")
 def cross_entropy_split(n_threads, logits, targets, ignore_index, divisor, options, loss, lse, grad):
     """As `cross_entropy_rows`, to the bit, for arrays whose classes all lie side by side."""
@@ -118,6 +111,6 @@ def cross_entropy_split(n_threads, logits, targets, ignore_index, divisor, optio
                 for thread in prange(n_threads):
                     _finish_part(thread, n_threads, logits, targets, i, scale, options, grad, shared, slots)
             else:
-                _set_to_zero(logits, grad, options, i)
+                set_derivatives_to_zero(_places(logits, grad, options, i))
     flatten_mean_of_no_weight(grad, options, scale)
     return mean_of(row_losses, divisor), bad
