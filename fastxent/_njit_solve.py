@@ -47,7 +47,7 @@ class _Overlap(ValueError):
     def __str__(self):
         name = _OUTPUTS[self.args[0]]
         but = ", unless it is the logits" if name == "grad_out" else ""
-        return f"{name} must not overlap another array in memory{but}"
+        return f"{name} must not overlap another array in memory, nor lie between its elements{but}"
 
 
 class _NoClass(IndexError):

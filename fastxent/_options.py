@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import cpu
-from ._outputs import check_apart, check_same_or_apart, output
+from ._outputs import check_apart, check_same_or_apart, dtype_for, output
 from ._validation import as_array, classes_last, real, row_dtype
 
 _FLOAT64 = np.dtype(np.float64)
@@ -208,7 +208,5 @@ def _derivative(name: str, out: Any, of: NDArray[Any] | None, axis: int) -> NDAr
     """The output, of the shape and dtype of what it is the derivative by, or float32 for half types."""
     if out is None or of is None:
         return None
-    float32_for_half = isinstance(out, np.ndarray) and out.dtype == np.float32
-    dtype = out.dtype if float32_for_half and of.dtype.itemsize == 2 else of.dtype
-    output(name, out, of.shape, dtype)
+    output(name, out, of.shape, dtype_for(out, of.dtype))
     return classes_last(out, axis)

@@ -23,10 +23,15 @@ def output_like(name: str, out: Any, input_name: str, like: NDArray[Any]) -> NDA
     if out is like:
         _check_can_be_written(name, out)
         return like
-    float32_for_half = isinstance(out, np.ndarray) and out.dtype == _FLOAT32 and is_half(like.dtype)
-    output(name, out, like.shape, _FLOAT32 if float32_for_half else like.dtype)
+    output(name, out, like.shape, dtype_for(out, like.dtype))
     check_same_or_apart(name, out, input_name, like)
     return out
+
+
+def dtype_for(out: Any, dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """That of results which go there: the input's, but float32 if one of a half type is to be stored so."""
+    is_wider = isinstance(out, np.ndarray) and out.dtype == _FLOAT32 and is_half(dtype)
+    return _FLOAT32 if is_wider else dtype
 
 
 def output(name: str, array: Any, shape: tuple[int, ...], dtype: np.dtype[Any], **apart_from: Any) -> None:

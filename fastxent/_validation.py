@@ -78,15 +78,13 @@ def check_targets(
 ) -> tuple[NDArray[np.int64] | None, NDArray[Any] | None]:
     """Integer targets of this shape as contiguous int64, and soft targets of the logits'; one is None."""
     y = targets if type(targets) is np.ndarray else as_array("targets", targets)
-    if are_soft_targets(y, logits, shape, of):
+    if check_if_soft(y, logits, shape, of):
         return None, y
     return contiguous_int64(y), None
 
 
-def are_soft_targets(
-    y: NDArray[Any], logits: NDArray[Any], shape: tuple[int, ...], of: str = "logits"
-) -> bool:
-    """Whether they are floats of the logits' shape, and not integers of this one."""
+def check_if_soft(y: NDArray[Any], logits: NDArray[Any], shape: tuple[int, ...], of: str = "logits") -> bool:
+    """Whether they are floats of the logits' shape, or integers of this one; else an error."""
     if y.dtype != _INT64 and is_float(y.dtype):
         if y.shape == logits.shape:
             return True
@@ -144,7 +142,7 @@ def float_array(name: str, value: Any) -> NDArray[Any]:
             f"{name} must be float32, float64, float16 or bfloat16 in native byte order, got {array.dtype}"
         )
     if array.ndim == 0:
-        raise ValueError(f"{name} must have at least one axis, the classes; got a scalar")
+        raise ValueError(f"{name} must have at least one axis; got a scalar")
     return array
 
 

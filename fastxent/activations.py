@@ -113,7 +113,7 @@ def softmax_grad(
 
         out_i = Σ_j grad_j · p_j·(δ_ij − p_i) = p_i·(grad_i − Σ_j p_j·grad_j)
 
-    the product of `grad` with the Jacobian of softmax at `probs`; each row of it sums to 0.
+    the product of `grad` with the Jacobian of softmax at `probs`; rows of these sum to 1, those of it to 0.
 
     Parameters
     ----------
@@ -162,7 +162,7 @@ def sigmoid(logits: ArrayLike, *, axis: int = -1, out: NDArray[Any] | None = Non
     Parameters
     ----------
     logits
-        float32, float64, float16 or bfloat16 (of ml_dtypes), any shape and strides.
+        float32, float64, float16 or bfloat16 (of ml_dtypes), one axis or more and any strides.
     axis
         The axis of the classes, so that one call serves softmax and sigmoid alike: it must be an axis of
         the logits, and each class is taken by itself whichever it is.

@@ -165,7 +165,8 @@ def cross_entropy_with_grad(
     p_j − [j = y] (Bishop, Pattern Recognition and Machine Learning, 2006, equation 4.109). It is divided
     as the loss is; for "none" it is that of the sum. Rows that are not read, and classes whose logit is
     −inf and whose mass is 0, have exactly 0; other classes of rows that hold NaN or +inf have NaN, but
-    softcap makes a finite logit of +inf. `@njit` functions may call it as they may `cross_entropy`.
+    softcap makes a finite logit of +inf. `@njit` functions may call it as they may `cross_entropy`,
+    but outputs that lie between the elements of other arrays count as overlapping them there.
 
     Parameters
     ----------
@@ -257,8 +258,8 @@ def _solve(
         options = _options.check_options(z, soft_targets, axis, ignored, given)
     _options.check_outputs(z, targets, shape, loss_out, lse_out, grad_out, given)
 
-    row_losses = None if reduction != "none" and loss_out is None else np.empty(shape, np.float64)
-    lse = None if lse_out is None else np.empty(shape, np.float64)
+    row_losses: Any = None if reduction != "none" and loss_out is None else np.empty(shape, np.float64)
+    lse: Any = None if lse_out is None else np.empty(shape, np.float64)
     grad_rows = None if grad is None else _validation.classes_last(grad, axis)
     loss, bad = _dispatch.cross_entropy(rows, y, ignored, divisor, options, row_losses, lse, grad_rows)
     if bad >= 0:
@@ -269,10 +270,9 @@ def _solve(
         (given.rank_out, options.rank),
         (given.entropy_out, options.entropy),
     ):
-        if out is not None and values is not None:
+        if out is not None:
             out[...] = _dispatch.rounded(values.reshape(shape), out.dtype)
-    if reduction != "none" or row_losses is None:
+    if reduction != "none":
         return loss, grad
-    if loss_out is not None:
-        return loss_out, grad
-    return _dispatch.rounded(row_losses, _validation.row_dtype(z.dtype)), grad
+    dtype = _validation.row_dtype(z.dtype)
+    return (_dispatch.rounded(row_losses, dtype) if loss_out is None else loss_out), grad

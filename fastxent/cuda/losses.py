@@ -108,7 +108,7 @@ def _targets(
     """A view of integer targets on the GPU, and what was made for them there, if anything."""
     is_there = _validation.is_on_device(targets)
     y = view_of("targets", targets) if is_there else _validation.as_array("targets", targets)
-    if _validation.are_soft_targets(y, logits, shape):
+    if _validation.check_if_soft(y, logits, shape):
         raise NotImplementedError("targets that are floats are not there on the GPU yet; pass integers")
     if is_there:
         if not y.dtype.isnative:

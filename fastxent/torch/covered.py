@@ -35,7 +35,7 @@ def covers_cross_entropy(
 ) -> bool:
     by_class = isinstance(target, Tensor) and target.dtype in INTEGERS
     if not (
-        _is_logits(input, by_class)
+        _is_logits(input, has_gpu_path=by_class)
         and _is_beside(target, input)
         and reduction in _REDUCTIONS
         and isinstance(label_smoothing, (int, float))
