@@ -2,6 +2,7 @@
 
 from contextlib import nullcontext
 from functools import partial
+from math import inf, nan
 
 import pytest
 
@@ -281,3 +282,40 @@ def test_compiled_in_one_graph(backend):
         assert_close(*grads)
         with torch.no_grad():
             assert_close(run(hidden, target), model(hidden, target))
+
+
+@pytest.mark.parametrize("shape", [(7,), (4, 7), (4, 7, 3)])
+@pytest.mark.parametrize("how", ["eager", "inplace", "graph kept", "compiled"])
+@pytest.mark.parametrize("upstream", [inf, -inf, nan])
+def test_infinity_and_nan_from_above_do_nothing_to_ignored_rows(upstream, how, shape):
+    z = torch.randn(shape)
+    y = torch.full((*shape[:1], *shape[2:]) if len(shape) > 1 else (), -100)
+    for reduction in ("sum", "none"):
+
+        def loss(z, function, reduction=reduction, **more):
+            return function(z, y, reduction=reduction, **more)
+
+        if how == "compiled":
+            torch._dynamo.reset()
+            loss = torch.compile(loss, backend="aot_eager", fullgraph=True)
+        grads = []
+        for function in (F.cross_entropy, ours.cross_entropy):
+            leaf = z.clone().requires_grad_()
+            more = {"inplace": True} if how == "inplace" and function is ours.cross_entropy else {}
+            losses = loss(leaf * 1 if more else leaf, function, **more)
+            losses.backward(torch.full_like(losses, upstream), retain_graph=how == "graph kept")
+            grads.append(leaf.grad)
+        assert not grads[0].any()
+        assert not grads[1].any()
+
+
+def test_a_step_over_no_labels_is_of_0_and_rows_with_labels_have_what_torch_gives():
+    z, y = torch.randn(6, 7), torch.tensor([1, -100, 2, -100, -100, 0])
+    upstream = torch.tensor([1.0, inf, 2.0, nan, 0.5, nan])
+    grads = []
+    for function in (F.cross_entropy, ours.cross_entropy):
+        leaf = z.clone().requires_grad_()
+        function(leaf, y, reduction="none").backward(upstream)
+        grads.append(leaf.grad)
+    torch.testing.assert_close(grads[1], grads[0], equal_nan=True)
+    assert not grads[1][[1, 3, 4]].any()

@@ -40,6 +40,7 @@ BAD = [
     (LOGITS, Y, {"reduction": "average"}),
     (LOGITS, Y, {"reduction": None}),
     (LOGITS, SOFT, {"ignore_index": 1}),
+    (LOGITS, SOFT, {"ignore_index": -100.0}),
 ]
 BAD_BINARY = [
     (LOGITS, SOFT[0]),
@@ -95,3 +96,13 @@ def test_class_indices_of_any_shape_give_or_raise_what_they_do_with_torch(logits
 def test_deprecated_arguments_are_refused(function, name):
     with pytest.raises(TypeError, match=f"{name} is deprecated"):
         function(**{name: False})
+
+
+def test_a_class_that_int64_cannot_hold_does_not_wrap_to_one_that_is_ignored():
+    y = torch.tensor([0, 2**64 - 100, 1, 1, 1, 1], dtype=torch.uint64)
+    with pytest.raises(IndexError, match="18446744073709551516"):
+        ours.cross_entropy(LOGITS, y)
+    with pytest.raises(IndexError):
+        ours.cross_entropy(LOGITS, y, -WEIGHT)  # by PyTorch, for which there are no negative ones here
+    with pytest.raises(IndexError):
+        torch.func.grad(lambda z: ours.cross_entropy(z, y))(LOGITS)

@@ -242,7 +242,7 @@ class _Rows:
         if reduction == "mean":
             weight = class_weight if self.sample_weight is None else class_weight * self.sample_weight
             total = (self.kept * weight).sum(dtype=np.float64)
-            total = total if total >= np.finfo(np.float64).tiny else 0  # 1 over less may be infinite
+            total = total if abs(total) >= np.finfo(np.float64).tiny else 0  # 1 over less may be infinite
             self.divisor = float(total) if normalizer is None else normalizer
 
     def loss(self, losses: NDArray[Any], out: NDArray[Any] | None = None) -> Loss:

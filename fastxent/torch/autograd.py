@@ -11,7 +11,7 @@ from torch.autograd import Function
 from torch.nn import functional as F
 
 from .memory import dtype_of_gradient
-from .solve import Asked, Solved, as_torch_solves, binary_cross_entropy, cross_entropy
+from .solve import Asked, Solved, as_torch_solves, as_torch_takes, binary_cross_entropy, cross_entropy
 
 _USED_AFTER = "these logits were used after a loss with inplace=True had overwritten them with their gradient"
 _NO_SECOND_DERIVATIVES = (
@@ -38,6 +38,7 @@ class WithKnownGradient(Function):
             with torch.enable_grad():
                 _overwrite(input)
         ctx.save_for_backward(grad, target_grad)
+        ctx.may_ignore = not target.is_floating_point()
         return loss
 
     @staticmethod
@@ -56,6 +57,7 @@ class InPlace(Function):
         ctx.mark_dirty(input)
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(grad, target_grad)
+        ctx.may_ignore = not target.is_floating_point()
         return input, loss  # retain_grad() wants what is overwritten first
 
     @staticmethod
@@ -112,24 +114,31 @@ def _gradients(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, Tensor | None
     if torch.is_grad_enabled():
         raise RuntimeError(_NO_SECOND_DERIVATIVES)
     grad, target_grad = ctx.saved_tensors
-    return _scaled(grad, upstream), _scaled(target_grad, upstream)
+    return _scaled(grad, upstream, ctx.may_ignore), _scaled(target_grad, upstream, False)
 
 
-def _scaled(grad: Tensor | None, upstream: Tensor) -> Tensor | None:
+def _scaled(grad: Tensor | None, upstream: Tensor, may_ignore: bool) -> Tensor | None:
     """The last backward through a graph may have the array itself; one before gets another."""
     if grad is None:
         return None
+    by = _for_each_row(grad, upstream)
     if not _has_storage(upstream):  # one for each of a batch
-        return grad * _for_each_row(grad, upstream)
-    if _graph_is_kept():
-        return torch.mul(grad, _for_each_row(grad, upstream), out=torch.empty_like(grad))
-    if upstream.dim() == 0 and upstream.item() == 1:
+        return grad * (_but_for_rows_of_0(grad, by) if may_ignore else by)
+    if upstream.dim() == 0 and upstream.item() == 1 and not _graph_is_kept():
         return grad
-    return grad.mul_(_for_each_row(grad, upstream))
+    if may_ignore and not by.isfinite().all():
+        by = _but_for_rows_of_0(grad, by)
+    return torch.mul(grad, by, out=torch.empty_like(grad)) if _graph_is_kept() else grad.mul_(by)
 
 
 def _for_each_row(grad: Tensor, upstream: Tensor) -> Tensor:
     return upstream.unsqueeze(1) if 0 < upstream.dim() < grad.dim() else upstream
+
+
+def _but_for_rows_of_0(grad: Tensor, by: Tensor) -> Tensor:
+    """0 for ignored rows, to which infinity and NaN must do nothing: a mean over no rows has both."""
+    is_kept = (grad != 0).any(0 if grad.dim() == 1 else 1, keepdim=True)
+    return torch.where(is_kept, by, 0)
 
 
 @torch.library.custom_op(
@@ -158,10 +167,10 @@ def cross_entropy_op(
         "label_smoothing": label_smoothing,
     }
     try:
+        _refuse_no_logits(input)
         solved = cross_entropy(input, target, asked, loss_dtype, **options)
     except ValueError:
-        by = target if target.is_floating_point() else target.long()
-        solved = as_torch_solves(F.cross_entropy, input, by, asked, loss_dtype, options)
+        solved = as_torch_solves(F.cross_entropy, input, as_torch_takes(target), asked, loss_dtype, options)
     return _without_none(solved, input)
 
 
@@ -182,12 +191,18 @@ def binary_cross_entropy_op(
 ) -> tuple[Tensor, Tensor, Tensor]:
     asked = Asked(with_grad)
     try:
+        _refuse_no_logits(input)
         solved = binary_cross_entropy(input, target, asked, loss_dtype, weight, reduction, pos_weight)
     except ValueError:
         function = F.binary_cross_entropy_with_logits
         options = {"weight": weight, "reduction": reduction, "pos_weight": pos_weight}
         solved = as_torch_solves(function, input, target, asked, loss_dtype, options)
     return _without_none(solved, input)
+
+
+def _refuse_no_logits(input: Tensor) -> None:
+    if input.numel() == 0:
+        raise ValueError("of no logits a mean is NaN, and there is nothing to be quicker at")
 
 
 def _without_none(solved: Solved, input: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -229,20 +244,34 @@ def _(
     return _without_none((loss, grad, None), input)
 
 
-def _save_gradients(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    ctx.save_for_backward(*output[1:])
-    ctx.n_inputs = len(inputs)
+def _tell_autograd_of(operator: Any, n_flags: int, ignore_index_at: int | None) -> None:
+    """Of an operator whose last inputs say which gradients it gives, by input and maybe by target."""
+
+    def save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        ctx.n_inputs, ctx.given = len(inputs), inputs[-n_flags:]
+        wanted = ctx.needs_input_grad[:n_flags]
+        if any(w and not g for w, g in zip(wanted, ctx.given, strict=True)):
+            # The graph was traced without gradients, as `torch.export` does, and is run with them.
+            ctx.given, output = wanted, operator(*inputs[:-n_flags], *wanted)
+        ctx.ignore_index = None if ignore_index_at is None else inputs[ignore_index_at]
+        ctx.save_for_backward(*output[1:], inputs[1])
+
+    def scale(ctx: Any, upstream: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():
+            raise RuntimeError(_NO_SECOND_DERIVATIVES)
+        *grads, target = ctx.saved_tensors
+        if ctx.ignore_index is not None and not target.is_floating_point():
+            upstream = torch.where(
+                target.long() == ctx.ignore_index, 0, upstream
+            )  # also for infinity and NaN
+        scaled = [
+            grad * _for_each_row(grad, upstream).to(grad.dtype) if given else None
+            for grad, given in zip(grads, ctx.given, strict=False)
+        ]
+        return *scaled, *(None for _ in range(ctx.n_inputs - len(scaled)))
+
+    operator.register_autograd(scale, setup_context=save)
 
 
-def _scale_gradients(ctx: Any, upstream: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-    if torch.is_grad_enabled():
-        raise RuntimeError(_NO_SECOND_DERIVATIVES)
-    grads: list[Tensor | None] = [
-        grad * _for_each_row(grad, upstream).to(grad.dtype) if grad.numel() else None
-        for grad in ctx.saved_tensors
-    ]
-    return *grads, *(None for _ in range(ctx.n_inputs - 2))
-
-
-cross_entropy_op.register_autograd(_scale_gradients, setup_context=_save_gradients)
-binary_cross_entropy_op.register_autograd(_scale_gradients, setup_context=_save_gradients)
+_tell_autograd_of(cross_entropy_op, 2, 4)
+_tell_autograd_of(binary_cross_entropy_op, 1, None)

@@ -37,6 +37,7 @@ def covers_cross_entropy(
     if not (
         _is_logits(input, has_gpu_path=by_class)
         and _is_beside(target, input)
+        and type(ignore_index) is int
         and reduction in _REDUCTIONS
         and isinstance(label_smoothing, (int, float))
         and 0 <= label_smoothing <= 1
@@ -49,7 +50,7 @@ def covers_cross_entropy(
     if by_class:
         # Of most wrong shapes whoever solves tells, at less cost; of one class index beside one row PyTorch
         # computes the loss.
-        return type(ignore_index) is int and (input.dim() > 1 or target.dim() == 0)
+        return input.dim() > 1 or target.dim() == 0
     return _has_dtype_beside(target, input) and target.shape == input.shape and ignore_index < 0
 
 
@@ -75,7 +76,8 @@ def _is_logits(input: Any, has_gpu_path: bool) -> bool:
         if _is_transformed():
             return False
         shape = input.shape
-        return input.dtype in _FLOATS and len(shape) > 0 and 0 not in shape
+        # Sizes that only a run knows are asked for then, by the operator.
+        return input.dtype in _FLOATS and len(shape) > 0 and (is_traced(input) or 0 not in shape)
     if isinstance(input, Tensor) and input.device.type not in ("cpu", "meta"):
         _warn_of_device(input.device.type)
     return False

@@ -95,7 +95,7 @@ def cross_entropy(
         except ValueError:  # of fastxent, before anything is written; PyTorch takes it, or says the same
             pass
     if isinstance(target, Tensor) and target.dtype in INTEGERS:
-        target = target.long()  # PyTorch has no loss of most others
+        target = solve.as_torch_takes(target)  # it has no loss of most others
     return F.cross_entropy(
         input,
         target,

@@ -144,6 +144,14 @@ def as_torch_solves(
         return threads.submit(solve).result()
 
 
+def as_torch_takes(target: Tensor) -> Tensor:
+    """Class indices as int64; what that cannot hold is no class, and must not wrap to one that is ignored."""
+    if target.is_floating_point():
+        return target
+    y = target.long()
+    return torch.where(y < 0, torch.iinfo(torch.int64).max, y) if target.dtype is torch.uint64 else y
+
+
 def mean_that_may_be_of_nothing(target: Tensor, weight: Tensor | None, ignore_index: int) -> float:
     """A mean of 0.0 as PyTorch has it: NaN where it is 0/0."""
     y = target.long()
