@@ -5,14 +5,37 @@ import pytest
 
 import fastxent
 from tests import truth
+from tests.measure import assert_ulp
 from tests.mixes import LANES, MIXES, ROWS, SHORT, problem, solve
-from tests.tolerances import NEAR_CERTAIN_RELATIVE, eps
+from tests.tolerances import (
+    CERTAIN_ULP_FLOAT64,
+    GRAD_ULP_FLOAT32,
+    LOSS_ULP_FLOAT32,
+    NEAR_CERTAIN_RELATIVE,
+    eps,
+)
 
 each_engine = pytest.mark.parametrize(
     "n_classes",
     [LANES, SHORT, pytest.param(ROWS, marks=pytest.mark.exhaustive)],
     ids=["lanes", "short", "rows"],
 )
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n_classes", [16, 96, 97, 400, 801, 2048, 2049, 5000])
+def test_plain_rows_that_are_certain_to_any_degree_are_within_the_budget(n_classes, dtype, order):
+    """Where all other classes weigh the same, roundings of their sum are all of one sign."""
+    gaps = np.arange(1.0, 68.0, 0.37)
+    logits = np.repeat(-gaps[:, None], n_classes, axis=1).astype(dtype)
+    targets = np.arange(len(gaps)) * 7 % n_classes
+    logits[np.arange(len(gaps)), targets] = 0
+    exact, exact_grad = truth.loss_and_grad(logits, targets)
+    loss, grad = fastxent.cross_entropy_with_grad(np.asarray(logits, order=order), targets, reduction="none")
+    budget = LOSS_ULP_FLOAT32 if dtype == np.float32 else CERTAIN_ULP_FLOAT64
+    assert_ulp(loss, exact, budget)
+    assert_ulp(grad, exact_grad, GRAD_ULP_FLOAT32 if dtype == np.float32 else CERTAIN_ULP_FLOAT64)
 
 
 @each_engine

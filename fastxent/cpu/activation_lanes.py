@@ -53,7 +53,7 @@ def softmax_lanes(n_chunks, logits, out):
 @inline
 def _sum_of_others(tile, n_classes, top, shift):
     """Of exponentials, in float64: all but that of one largest class, beside which they would lose digits."""
-    others, n_largest = empty_sum(tile), broadcast(0.0, tile)
+    others, n_largest = empty_sum(broadcast(2.0, tile)), broadcast(0.0, tile)
     begun = begin(tile, 0, shift, PLAIN)
     for j in range(n_classes):
         e, z, begun = end_begun(tile, j, min(j + 1, n_classes - 1), begun, shift, PLAIN)

@@ -1,44 +1,65 @@
 """Sums of exponentials that lose next to nothing: a vector of running sums with its rounding errors.
 
-`high` starts at a bias with the exponent of the largest terms, so that what rounding loses of a term is
-exactly e − (new − old) (Dekker's Fast2Sum) and can be gathered in `low`. Four operations a term; converting
-every term to float64 takes seven. (To add up a few terms first, and keep what rounding loses of their sum,
+`high` starts at a bias with the exponent of the largest term, so that what rounding loses of a term is
+exactly e − (new − old) (Dekker's Fast2Sum) and can be gathered in `low`. Terms far below the bias would all
+end up in `low`, whose own roundings nobody gathers: where the largest exponential is the target's, which is
+not summed, the bias goes by the largest of the others. Four operations a term; converting every term to
+float64 takes seven. (To add up a few terms first, and keep what rounding loses of their sum,
 takes fewer yet, but puts gradients off by 3 ULP now and then, where one term is most of the sum.)
 """
 
 import math
 from typing import NamedTuple
 
-from ..simd import broadcast, vectors_of, where, widen
+from ..simd import (
+    full_like,
+    maximum,
+    minimum,
+    round_to_integer,
+    two_to_minus,
+    vectors_of,
+    where,
+    widen,
+)
 from .compile import formula
+from .shift import LOG2_E
 
-_BIAS = 2.0
+_MOST_BELOW = 100.0
+"""Powers of two from the row's largest exponential to those whose sums keep all digits: losses of 1e-30."""
 
 
 class Sum(NamedTuple):
     high: float
     low: float
+    bias: float
 
 
 @formula
-def empty_sum(z):
-    return Sum(broadcast(_BIAS, z), broadcast(0.0, z))
+def bias_for(largest, shift):
+    """A power of two above the largest exponential that is summed, that of this transformed logit."""
+    below = shift.exponent - (largest - shift.offset) * LOG2_E
+    return 2.0 * two_to_minus(round_to_integer(minimum(_MOST_BELOW, maximum(0.0, below))))
+
+
+@formula
+def empty_sum(bias):
+    return Sum(bias, full_like(bias, 0.0), bias)
 
 
 @formula
 def add(total, terms):
-    """The sum with the terms, lane by lane, one vector after the other: 0 ≤ e < 4, or NaN or +inf."""
-    high, low = total
+    """The sum with the terms, lane by lane, one vector after the other: from 0 to the bias, NaN or +inf."""
+    high, low, bias = total
     for e in vectors_of(terms, high):
         old = high
         high = old + e
         low = low + (e - (high - old))
-    return Sum(high, low)
+    return Sum(high, low, bias)
 
 
 @formula
 def value_of(total):
     """The sum in float64 lanes."""
-    exact = widen(total.high - _BIAS) + widen(total.low)
+    exact = widen(total.high - total.bias) + widen(total.low)
     # An infinite high leaves NaN in low.
     return where(total.high < math.inf, exact, widen(total.high))

@@ -28,7 +28,7 @@ from ..simd import (
 from .columns import columns_at, fetch, put_back, read_all, write_all
 from .compile import formula, inline, kernel
 from .derivatives import factors_for
-from .exact_sum import add, empty_sum, value_of
+from .exact_sum import add, bias_for, empty_sum, value_of
 from .options import in_addresses, transformed
 from .outcome import RowSums, outcome_of, slopes_of
 from .row_lanes import (
@@ -51,6 +51,7 @@ from .tile import (
     derivatives_of_targets,
     end_begun,
     exponentials,
+    other_column,
     weight_of_target,
 )
 from .tile_blocks import finish_blocks, memory_for_blocks, sum_blocks
@@ -64,19 +65,21 @@ FEW_CLASSES = 96
 def _sum_tile(tile, targets, options):
     """The sums over every row; the exponentials stay in the tile."""
     z = tile.exps
-    row_max, z_y, w_y = broadcast(-math.inf, z), broadcast(0.0, z), widen(broadcast(1.0, z))
+    other_max, z_y, w_y = broadcast(-math.inf, z), broadcast(0.0, z), widen(broadcast(1.0, z))
     read_all(tile.logits, tile.n_classes, tile.kept, z)
     fetch(tile.soft_targets, tile.n_classes, tile.kept)
     number = broadcast(0.0, z)
     for j in range(tile.n_classes):
         column, is_target = load(z, j * lanes_of(z)), tile.y == number
-        row_max = maximum(column, row_max)
+        other_max = maximum(other_column(column, is_target, targets), other_max)
         z_y = where(is_target, column, z_y)
         w_y = weight_of_target(is_target, j, w_y, targets, options.weight)
         number += 1.0
+    row_max = other_max if targets is None else maximum(z_y, other_max)
     top = transformed(row_max, options.logit_scale, options.softcap)
     shift, reference = shift_for(top, z), reference_for(top, z)
-    others, tally, number = empty_sum(z), empty_tally(z), broadcast(0.0, z)
+    bias = bias_for(transformed(other_max, options.logit_scale, options.softcap), shift)
+    others, tally, number = empty_sum(bias), empty_tally(bias), broadcast(0.0, z)
     begun = begin(z, 0, shift, options)
     for j in range(tile.n_classes):
         is_target = tile.y == number

@@ -67,13 +67,16 @@ def _row_to_take(rows, slot, logits, n_classes, y, s, is_kept):
 
 @formula
 def _row_to_sum(rows, slot, places, n_classes, y, targets, near, options):
-    numbers, z, weight = rows.numbers, places.logits, options.weight
+    numbers, z, weight, z_y = rows.numbers, places.logits, options.weight, math.nan
+    if options.rank is not None:  # as it is there: a float64 that is rounded here would not be subnormal
+        z_y = get(z, max(0, min(y, n_classes - 1)))
     left_out = is_target_left_out(targets, options.label_smoothing, options.entropy)
     target = None if targets is None or left_out is not None else y
-    row = Row(z, n_classes, target, get(numbers.z_y, slot), math.nan, places.soft_targets, weight, None)
+    row = Row(z, n_classes, target, z_y, math.nan, places.soft_targets, weight, None)
     exps, kept = exps_in(rows, slot, n_classes), kept_in(rows, slot, n_classes)
     memory, reference = Memory(None, Copies(near, None), exps, kept), get(numbers.top, slot)
-    return ToSum(row, shift_in(numbers, slot), reference_for(reference, exps), memory, y)
+    bias = get(numbers.bias, slot)
+    return ToSum(row, shift_in(numbers, slot), bias, reference_for(reference, exps), memory, y)
 
 
 @formula

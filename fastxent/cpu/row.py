@@ -19,9 +19,9 @@ from ..simd import (
     skip,
     where,
 )
-from .block_logits import Copies, block_after, copies_for, first_block
+from .block_logits import Copies, block_after, copies_for, first_block, largest_other
 from .compile import formula, inline
-from .exact_sum import value_of
+from .exact_sum import bias_for, value_of
 from .finish import finish_edges, finish_target, place_of_shift
 from .options import transformed
 from .row_block import sum_block
@@ -113,15 +113,27 @@ def _empty_sums(row, block_max, options):
 
 
 @formula
+def _bias(row, start, block_max, shift, options):
+    """Of the exponentials that are summed, which the target's is not."""
+    largest, z = block_max, row.logits
+    if row.target is not None:
+        stop = end_of_block(start, row.n_classes, z)
+        largest = largest_other(z, row.target, row.z_y, start, stop, block_max)
+    largest = transformed_scalar(largest, z, options.logit_scale, options.softcap)
+    return broadcast(bias_for(largest, shift), z)
+
+
+@formula
 def sums_of_block(row, logits, start, block_max, exps, memory, before, options):
     """Those of the block at `start`, whose largest logit is known; and the next's largest, lane by lane."""
     z = row.logits
     _, shift, top, nothing = _empty_sums(row, block_max, options)
+    bias = _bias(row, start, block_max, shift, options)
     inner = finish_edges(before, start, options)
     put(memory.shifts, place_of_shift(start, z), shift.offset)
     put(memory.shifts, place_of_shift(start, z) + 1, shift.exponent)
     sums, ahead = sum_block(
-        row, logits, start, shift, reference_for(top, z), exps, memory, before, inner, options
+        row, logits, start, shift, bias, reference_for(top, z), exps, memory, before, inner, options
     )
     tally = plus_lanes(nothing, sums.tally, options.label_smoothing, options.entropy, options.rank)
     return Sums(reduce_sum(value_of(sums.others)), shift, top, tally), ahead

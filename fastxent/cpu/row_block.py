@@ -164,7 +164,7 @@ def _sum_vectors(sums, block, full, meanwhile, ahead, options):
 
 
 @inline
-def sum_block(row, logits, start, shift, reference, exps, memory, before, inner, options):
+def sum_block(row, logits, start, shift, bias, reference, exps, memory, before, inner, options):
     """The lanes' sums over a block, and the largest logits ahead if there are no copies of them.
 
     On the way the inner vectors of the same block of the row before are finished.
@@ -175,7 +175,7 @@ def sum_block(row, logits, start, shift, reference, exps, memory, before, inner,
     near = near_logits(memory.copies.near, logits, start, stop, shift)
     block = Block(row, logits, near, shift, reference, exps, memory.kept)
     meanwhile = Meanwhile(start, _next_block(start, row), computed, before, inner)
-    sums, ahead = BlockSums(empty_sum(z), empty_tally(z)), broadcast(-math.inf, like)
+    sums, ahead = BlockSums(empty_sum(bias), empty_tally(bias)), broadcast(-math.inf, like)
     sums, ahead = _sum_vectors(sums, block, full, meanwhile, ahead, options)
     tail = tail_like(like, z, options.label_smoothing, options.entropy)
     for j in range(full, stop, lanes_of(tail)):

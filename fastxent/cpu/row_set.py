@@ -17,9 +17,10 @@ from ..simd import (
     where,
     widen,
 )
+from .block_logits import largest_other
 from .compile import formula, inline, or_none
 from .derivatives import Factors, HighLow, factors_for, target_derivatives
-from .exact_sum import value_of
+from .exact_sum import bias_for, value_of
 from .options import transformed
 from .outcome import RowSums, outcome_of, slopes_of
 from .row_lanes import set_row_lanes
@@ -39,7 +40,10 @@ class Numbers(NamedTuple):
     """Each an address of as many float64 as there may be rows."""
 
     sample_weight: Any  # 0 if no row is there
-    top: Any  # the largest logit; transformed, once shifts are found
+    row_max: Any
+    other_max: Any  # but for the target's logit
+    top: Any  # the largest transformed
+    bias: Any  # of the exponentials that are summed
     z_y: Any
     w_y: Any
     shift_offset: Any
@@ -118,11 +122,20 @@ def kept_in(rows, slot, n_classes):
     return None if rows.kept is None else skip(rows.kept, slot * copy_length(n_classes, rows.exps))
 
 
+@formula
+def _other_max(to_take, row_max, targets):
+    if targets is None:
+        return row_max
+    z, y = to_take.logits, to_take.target
+    return largest_other(z, y, get(z, y), 0, to_take.n_classes, row_max)
+
+
 @inline
-def put_taken(numbers, slot, to_take, top, targets, options):
+def put_taken(numbers, slot, to_take, row_max, targets, options):
     put(numbers.sample_weight, slot, to_take.sample_weight)
     if to_take.n_classes > 0:
-        put(numbers.top, slot, top)
+        put(numbers.row_max, slot, row_max)
+        put(numbers.other_max, slot, _other_max(to_take, row_max, targets))
         _take_target(numbers, slot, to_take, targets, options)
 
 
@@ -146,10 +159,13 @@ def _take_target(numbers, slot, to_take, targets, options):
 @formula
 def find_shifts(rows, options):
     z, numbers = rows.exps, rows.numbers
-    row_max = narrow(load_float64(numbers.top, 0, z), z)
-    top = widen(transformed(row_max, options.logit_scale, options.softcap))
+    top, other = (
+        widen(transformed(narrow(load_float64(place, 0, z), z), options.logit_scale, options.softcap))
+        for place in (numbers.row_max, numbers.other_max)
+    )
     shift = shift_for(top, z)
     store(numbers.top, 0, top)
+    store(numbers.bias, 0, bias_for(other, shift))
     store(numbers.shift_offset, 0, shift.offset)
     store(numbers.shift_exponent, 0, shift.exponent)
 

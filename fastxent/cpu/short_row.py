@@ -33,6 +33,7 @@ class ToTake(NamedTuple):
 class ToSum(NamedTuple):
     row: Row  # of no target if its logit in the copy is −inf
     shift: Shift
+    bias: float
     reference: float
     memory: Memory  # where its copy is, too
     target: int
@@ -75,7 +76,7 @@ def copy_length(n_classes, z):
 def _block(to_sum, n_classes):
     if to_sum is None:
         return None
-    row, shift, reference, memory, _ = to_sum
+    row, shift, _, reference, memory, _ = to_sum
     copy, stop = Stretch(memory.exps, 0, True), copy_length(n_classes, memory.exps)
     near = near_logits(memory.copies.near, copy, 0, stop, shift)
     return Block(row, copy, near, shift, reference, memory.exps, memory.kept)
@@ -97,7 +98,8 @@ def walk(n_classes, to_take, to_sum, to_finish, options):
     """The sums over the row `to_sum`, if it is not None, and the largest logit of `to_take`."""
     z, like = to_take.copy, wide_like(to_take.copy, options.label_smoothing, options.entropy)
     full, block = full_vectors_end(like, 0, n_classes), _block(to_sum, n_classes)
-    top, sums = broadcast(-math.inf, like), BlockSums(empty_sum(z), empty_tally(z))
+    bias = broadcast(2.0 if to_sum is None else to_sum.bias, z)
+    top, sums = broadcast(-math.inf, like), BlockSums(empty_sum(bias), empty_tally(bias))
     for j in range(0, full, lanes_of(like)):
         _ask_ahead(to_sum, j, like)
         _finish(to_finish, j, None, like, options)

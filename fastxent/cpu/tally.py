@@ -7,7 +7,7 @@ What a few vectors of classes add is summed up in the dtype of the logits first;
 
 from typing import Any, NamedTuple
 
-from ..simd import broadcast, folded, log, maximum, minimum, reduce_sum, where, wide, widen, widest
+from ..simd import broadcast, folded, full_like, log, maximum, minimum, reduce_sum, where, wide, widen, widest
 from .compile import formula
 from .exact_sum import add, empty_sum, value_of
 from .shift import range_of
@@ -37,9 +37,10 @@ def reference_for(top, z):
 
 
 @formula
-def empty_tally(z):
-    zero = broadcast(0.0, z)
-    return Tally(widen(zero), widen(zero), empty_sum(z), zero)
+def empty_tally(bias):
+    """With the bias of the exponentials, lane by lane; times their gaps they are less than 2⁸ times those."""
+    zero = full_like(bias, 0.0)
+    return Tally(widen(zero), widen(zero), empty_sum(minimum(2.0, bias * 2.0**8)), zero)
 
 
 @formula

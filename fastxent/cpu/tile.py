@@ -1,5 +1,6 @@
 """Rows one a lane, as many as there are lanes: what their classes are read from, and turned into."""
 
+import math
 from typing import Any, NamedTuple
 
 from ..simd import (
@@ -59,6 +60,12 @@ def of_class(weight, j, z):
     if weight is not None:
         w = broadcast(weight[j], z)
     return w
+
+
+@formula
+def other_column(column, is_target, targets):
+    """The logits of a class, −inf where it is the target."""
+    return column if targets is None else where(is_target, -math.inf, column)
 
 
 @formula

@@ -26,7 +26,7 @@ from ..simd import (
 from .columns import read, write
 from .compile import formula, inline
 from .derivatives import factors_for
-from .exact_sum import Sum, add, empty_sum, value_of
+from .exact_sum import Sum, add, bias_for, empty_sum, value_of
 from .groups import sum_of_groups
 from .options import transformed
 from .outcome import RowSums
@@ -48,19 +48,23 @@ from .tile import (
     derivatives_of_targets,
     end_begun,
     exponentials,
+    other_column,
     weight_of_target,
 )
 from .vectors import load_float64
 
 
 class TileMemory(NamedTuple):
-    """Vectors of the tile's lanes, one after the other: a largest logit for each block, and the groups."""
+    """Vectors of the tile's lanes one after the other: largest logits of each block, and the groups' sums."""
 
     tops: Any
+    others_max: Any  # but for the targets' logits
     others_high: Any
     others_low: Any
+    others_bias: Any
     entropy_high: Any
     entropy_low: Any
+    entropy_bias: Any
     above: Any
     mass: Any  # float64 from here on
     mass_gap: Any
@@ -69,36 +73,38 @@ class TileMemory(NamedTuple):
 @formula
 def memory_for_blocks(logits):
     lanes = lanes_of(logits)
-    groups = lanes * lanes
+    blocks, groups = lanes * number_of_blocks(n_classes_of(logits), logits), lanes * lanes
     return TileMemory(
-        empty_row(lanes * number_of_blocks(n_classes_of(logits), logits), logits),
-        empty_row(groups, logits),
-        empty_row(groups, logits),
-        empty_row(groups, logits),
-        empty_row(groups, logits),
-        empty_row(groups, logits),
-        empty_float64(groups),
-        empty_float64(groups),
+        *(empty_row(blocks, logits) for _ in range(2)),
+        *(empty_row(groups, logits) for _ in range(7)),
+        *(empty_float64(groups) for _ in range(2)),
     )
 
 
 @inline
-def _clear(memory, z, ls, entropy, rank):
+def _clear(memory, empty, z, ls, entropy, rank):
     """An empty sum in every group."""
     for group in range(0, lanes_of(z) * lanes_of(z), lanes_of(z)):
-        _store_sums(memory, group, BlockSums(empty_sum(z), empty_tally(z)), ls, entropy, rank)
+        _store_sums(memory, group, empty, ls, entropy, rank)
+        store(memory.others_bias, group, empty.others.bias)
+        store(memory.entropy_bias, group, empty.tally.entropy_gap.bias)
 
 
 @formula
-def _load_sums(memory, group, z, label_smoothing, entropy, rank):
-    mass, mass_gap, entropy_gap, above = empty_tally(z)
+def _sum_at(high, low, group, empty):
+    return Sum(load(high, group), load(low, group), empty.bias)
+
+
+@formula
+def _load_sums(memory, group, empty, z, label_smoothing, entropy, rank):
+    mass, mass_gap, entropy_gap, above = empty.tally
     if label_smoothing is not None:
         mass, mass_gap = load_float64(memory.mass, group, z), load_float64(memory.mass_gap, group, z)
     if entropy is not None:
-        entropy_gap = Sum(load(memory.entropy_high, group), load(memory.entropy_low, group))
+        entropy_gap = _sum_at(memory.entropy_high, memory.entropy_low, group, entropy_gap)
     if rank is not None:
         above = load(memory.above, group)
-    others = Sum(load(memory.others_high, group), load(memory.others_low, group))
+    others = _sum_at(memory.others_high, memory.others_low, group, empty.others)
     return BlockSums(others, Tally(mass, mass_gap, entropy_gap, above))
 
 
@@ -118,9 +124,8 @@ def _store_sums(memory, group, sums, label_smoothing, entropy, rank):
 
 
 @formula
-def _exact_sum_of_groups(high, low, z):
-    numbers = vector_a_lane(z)
-    return folded(value_of(Sum(load(high, 0, numbers), load(low, 0, numbers))), z)
+def _exact_sum_of_groups(high, low, bias, z):
+    return folded(value_of(Sum(*(load(part, 0, vector_a_lane(z)) for part in (high, low, bias)))), z)
 
 
 @formula
@@ -129,7 +134,7 @@ def _tally_of_groups(memory, z, label_smoothing, entropy, rank):
     if label_smoothing is not None:
         mass, mass_gap = sum_of_groups(memory.mass, z), sum_of_groups(memory.mass_gap, z)
     if entropy is not None:
-        entropy_gap = _exact_sum_of_groups(memory.entropy_high, memory.entropy_low, z)
+        entropy_gap = _exact_sum_of_groups(memory.entropy_high, memory.entropy_low, memory.entropy_bias, z)
     if rank is not None:
         above = folded(widen(load(memory.above, 0, vector_a_lane(z))), z)
     return Tally(mass, mass_gap, entropy_gap, above)
@@ -173,24 +178,25 @@ def _load_blocks(tile, memory, targets, weight):
     z, lanes = tile.exps, lanes_of(tile.exps)
     z_y, w_y, number = broadcast(0.0, z), widen(broadcast(1.0, z)), broadcast(0.0, z)
     for start in range(0, tile.n_classes, block_length(z)):
-        block_max = broadcast(-math.inf, z)
+        block_max = other_max = broadcast(-math.inf, z)
         for j in range(start, end_of_block(start, tile.n_classes, z)):
             column = read(tile.logits, j, tile.kept, z)
             store(z, j * lanes, column)
             block_max = maximum(column, block_max)
             is_target = tile.y == number
+            other_max = maximum(other_column(column, is_target, targets), other_max)
             z_y = where(is_target, column, z_y)
             w_y = weight_of_target(is_target, j, w_y, targets, weight)
             number += 1.0
         store(memory.tops, start // BLOCK, block_max)
+        store(memory.others_max, start // BLOCK, other_max)
     return z_y, w_y
 
 
 @formula
-def _top_of(memory, start, options):
+def _top_of(tops, start, options):
     """The largest transformed logit of the block that starts there."""
-    block_max = load(memory.tops, start // BLOCK)
-    return transformed(block_max, options.logit_scale, options.softcap)
+    return transformed(load(tops, start // BLOCK), options.logit_scale, options.softcap)
 
 
 @formula
@@ -207,16 +213,17 @@ def _class_after(k, j, first, stop, lanes):
 
 
 @inline
-def _sum_block(tile, memory, start, stop, z_y, shift, reference, targets, options):
+def _sum_block(tile, memory, start, stop, z_y, shift, bias, reference, targets, options):
     """The exponentials of one block, summed in the groups."""
     z, lanes = tile.exps, lanes_of(tile.exps)
     ls, entropy, rank = options.label_smoothing, options.entropy, options.rank
-    _clear(memory, z, ls, entropy, rank)
+    empty = BlockSums(empty_sum(bias), empty_tally(bias))
+    _clear(memory, empty, z, ls, entropy, rank)
     begun = begin(z, start, shift, options)
     for first in range(start, stop, WIDTH * lanes):
         for j in range(first, min(first + lanes, stop)):
             group = (j - first) * lanes
-            others, tally = _load_sums(memory, group, z, ls, entropy, rank)
+            others, tally = _load_sums(memory, group, empty, z, ls, entropy, rank)
             terms = odd_terms = empty_terms(z, options.divergence)
             for k in range(j, min(first + WIDTH * lanes, stop), lanes):
                 ahead = _class_after(k, j, first, stop, lanes)
@@ -235,14 +242,17 @@ def sum_blocks(memory, tile, targets, options):
     ls, entropy, rank = options.label_smoothing, options.entropy, options.rank
     z_y, w_y = _load_blocks(tile, memory, targets, options.weight)
     u_y = widen(transformed(z_y, options.logit_scale, options.softcap))
-    top, nothing = widen(_top_of(memory, 0, options)), widen(broadcast(0.0, z))
+    top, nothing = widen(_top_of(memory.tops, 0, options)), widen(broadcast(0.0, z))
     sums = Sums(nothing, shift_for(top, z), top, Tally(nothing, nothing, nothing, nothing))
     for start in range(0, tile.n_classes, block_length(z)):
-        top = widen(_top_of(memory, start, options))
+        top, other = (
+            widen(_top_of(memory.tops, start, options)),
+            widen(_top_of(memory.others_max, start, options)),
+        )
         shift, reference = shift_for(top, z), narrow(reference_for(top, z), z)
-        stop = end_of_block(start, tile.n_classes, z)
-        _sum_block(tile, memory, start, stop, z_y, _narrowed(shift, z), reference, targets, options)
-        others = _exact_sum_of_groups(memory.others_high, memory.others_low, z)
+        stop, bias = end_of_block(start, tile.n_classes, z), narrow(bias_for(other, shift), z)
+        _sum_block(tile, memory, start, stop, z_y, _narrowed(shift, z), bias, reference, targets, options)
+        others = _exact_sum_of_groups(memory.others_high, memory.others_low, memory.others_bias, z)
         block = Sums(others, shift, top, _tally_of_groups(memory, z, ls, entropy, rank))
         sums = _plus_block(sums, block, tile, start, u_y, targets, options)
     e_top = widen(shifted_exp(narrow(sums.top, z), _narrowed(sums.shift, z)))
@@ -256,7 +266,7 @@ def finish_blocks(tile, memory, targets, sums, slopes, grad, hess, targets_grad,
     of_targets = derivatives_of_targets(tile, sums, slopes, row_factor, options)
     top, number = narrow(sums.top, z), broadcast(0.0, z)
     for start in range(0, tile.n_classes, block_length(z)):
-        shift = shift_for(widen(_top_of(memory, start, options)), z)
+        shift = shift_for(widen(_top_of(memory.tops, start, options)), z)
         factors = factors_for(slopes, row_factor, ratio(shift, sums.shift), z)
         for j in range(start, end_of_block(start, tile.n_classes, z)):
             g = derivatives_of(

@@ -167,9 +167,10 @@ def exp_scaled(x, k):
 
 @specialised_formula
 def two_to_minus(k):
-    """2⁻ᵏ for an integer k (as a float64), as `exp_scaled` has it for x = 0, but without the polynomial.
+    """2⁻ᵏ for an integer k (as a float), as `exp_scaled` has it for x = 0, but without the polynomial.
 
-    Domain: −969 ≤ k ≤ 4096. Exact, but 0 where it is less than the smallest subnormal number.
+    Domain: −969 ≤ k ≤ 4096, of float32 −102 ≤ k ≤ 512. Exact, but 0 where it is less than the smallest
+    subnormal number.
     """
     c = constants_of(k)
     headroom = c.mantissa_bits + 1
