@@ -312,3 +312,23 @@ def test_the_least_and_the_most_that_logits_may_be_multiplied_or_kept_under_are_
     for value in (0.5 / most, 2 * most):
         with pytest.raises(ValueError, match=f"{option} must be from"):
             fastxent.cross_entropy(logits, targets, **{option: value})
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("n_classes", [LANES, SHORT, ROWS])
+def test_ranks_tell_subnormal_logits_apart(n_classes, order):
+    logits, rank = np.full((20, n_classes), 1e-40, np.float32), np.full(20, -1)
+    logits[1, 5], logits[2, :] = 2e-40, -5
+    logits[2, [0, 3, 4]] = 1e-40, 2e-40, 0
+    fastxent.cross_entropy(np.asarray(logits, order=order), np.zeros(20, int), rank_out=rank)
+    assert rank.tolist() == [0, 1, 1, *[0] * 17]
+
+
+@pytest.mark.parametrize("n_classes", [LANES, SHORT])
+def test_no_second_derivative_of_a_plain_loss_is_negative(n_classes):
+    """Of a class whose probability rounds to 1, 1 − p is not beyond 0."""
+    logits = np.linspace(0, 1, 60 * n_classes, dtype=np.float32).reshape(60, n_classes)
+    logits[:, 1] += np.linspace(10, 60, 60, dtype=np.float32)
+    soft = np.full_like(logits, 1 / n_classes)
+    hess = solve(fastxent, MIXES["soft"], logits, soft, {})["hess_out"]  # no kernel of its own
+    assert (hess >= 0).all()

@@ -5,7 +5,7 @@ For vectors of classes with scalars of the row, or vectors with one row a lane.
 
 from typing import Any, NamedTuple
 
-from ..simd import fma, narrow, widen
+from ..simd import fma, maximum, narrow, widen
 from .compile import formula
 from .options import chain_rule, with_slope, zero_times_infinity_is_zero
 
@@ -80,7 +80,7 @@ def _curvature(h, p, row_factor, z_loss, logit_scale):
 @formula
 def second_derivative(e, factors, z_loss, logit_scale):
     """p·((1 − p)·slope + 2·z_loss·p), where 1 − p has the digits that a rounded p has lost."""
-    complement = fma(-factors.prob.low, e, fma(-factors.prob.high, e, 1.0))
+    complement = maximum(0.0, fma(-factors.prob.low, e, fma(-factors.prob.high, e, 1.0)))
     h = scaled(e, factors.grad) * complement
     return _curvature(h, scaled(e, factors.prob), factors.row_factor, z_loss, logit_scale)
 
