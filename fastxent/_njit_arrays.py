@@ -5,11 +5,13 @@ from typing import Any
 import numpy as np
 from numba import njit, types
 
+from ._validation import NO_CLASS_BEYOND
+
 # All of these are set, because what is not set is as in the caller; fastmath, say.
 FLAGS: Any = {"fastmath": False, "error_model": "numpy", "boundscheck": False, "no_cpython_wrapper": True}
 function = njit(no_cfunc_wrapper=True, **FLAGS)
 
-_INT64_MAX = np.uint64(2**63 - 1)
+_NO_CLASS_BEYOND = np.uint64(NO_CLASS_BEYOND)
 
 
 @function
@@ -48,13 +50,12 @@ def _as_int64(array):
 
 @function
 def _uint64_as_int64(array):
-    # What int64 cannot hold is out of range anyway, and must not wrap to a valid class.
-    return np.minimum(np.ascontiguousarray(array), _INT64_MAX).astype(np.int64)
+    return np.minimum(np.ascontiguousarray(array), _NO_CLASS_BEYOND).astype(np.int64)
 
 
 @function
 def _one_uint64(number):
-    return _one_int64(min(number, _INT64_MAX))
+    return _one_int64(min(number, _NO_CLASS_BEYOND))
 
 
 @function

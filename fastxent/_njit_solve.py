@@ -26,7 +26,7 @@ from ._njit_arrays import (
     to_int64,
 )
 from ._options import factor_range
-from ._validation import LEAST_NORMALIZER
+from ._validation import LEAST_NORMALIZER, NO_CLASS_BEYOND
 from .cpu import FEW_CLASSES, SHORT_ROW, Options, calls
 from .simd.formula import formula
 from .simd.overlap import first_overlapping, overlaps_itself
@@ -130,7 +130,9 @@ _check_softcap, _check_scale = map(_check_of_factor, ("softcap", "logit_scale"))
 
 
 @function
-def _check_numbers(label_smoothing, focal_gamma, z_loss, normalizer, hess_out):
+def _check_numbers(ignore_index, label_smoothing, focal_gamma, z_loss, normalizer, hess_out):
+    if ignore_index == NO_CLASS_BEYOND:
+        raise _Invalid("ignore_index must be from -2**63 to 2**63 - 2, got {}", ignore_index)
     if label_smoothing is not None and not 0.0 <= label_smoothing <= 1.0:
         raise _Invalid("label_smoothing must be from 0 to 1, got {}", label_smoothing)
     if focal_gamma is not None and not 0.0 <= focal_gamma < math.inf:
@@ -215,7 +217,7 @@ def solver(reduction: str, **given: types.Type | None) -> Any:
         _check_sample_weight(s, z.shape[:-1])
         _check_softcap(softcap, least, most)
         _check_scale(logit_scale, least, most)
-        _check_numbers(label_smoothing, focal_gamma, z_loss, normalizer, hess_out)
+        _check_numbers(ignore_index, label_smoothing, focal_gamma, z_loss, normalizer, hess_out)
         _check_loss(loss_out, logits.shape[:-1])
         _check_lse(lse_out, logits.shape[:-1])
         _check_rank(rank_out, logits.shape[:-1])

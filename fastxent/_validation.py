@@ -18,6 +18,9 @@ _FLOAT_DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 _FLOAT32, _FLOAT16 = np.dtype(np.float32), np.dtype(np.float16)
 _INT64 = np.dtype(np.int64)
 
+NO_CLASS_BEYOND = 2**63 - 1
+"""What targets that int64 cannot hold become, and so no class, nor ignored."""
+
 LEAST_NORMALIZER = 2.0**-126
 """One over it is a float32."""
 
@@ -34,7 +37,7 @@ def plain_targets(
         type(logits) is type(targets) is np.ndarray
         and type(axis) is type(ignore_index) is int
         and axis == -1
-        and -(2**63) <= ignore_index < 2**63
+        and -(2**63) <= ignore_index < NO_CLASS_BEYOND
         and logits.ndim == 2
         and targets.ndim == 1
         and len(logits) == len(targets)
@@ -66,7 +69,7 @@ def _is_plain_beside(out: Any, logits: NDArray[Any]) -> bool:
 
 def check_reduction(reduction: Any, normalizer: Any) -> float:
     """The divisor of the sum of the row losses and of every gradient; 0 stands for that of the mean."""
-    if reduction not in ("mean", "sum", "none"):
+    if not isinstance(reduction, str) or reduction not in ("mean", "sum", "none"):
         raise ValueError(f'reduction must be "mean", "sum" or "none", got {reduction!r}')
     if normalizer is not None:
         return _normalizer(normalizer, reduction)
@@ -117,8 +120,8 @@ def check_fractions(targets: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) 
 
 def check_ignore_index(value: Any) -> int:
     index = value if type(value) is int else integer("ignore_index", value)
-    if not -(2**63) <= index < 2**63:
-        raise ValueError(f"ignore_index must fit in int64, got {index}")
+    if not -(2**63) <= index < NO_CLASS_BEYOND:
+        raise ValueError(f"ignore_index must be from -2**63 to 2**63 - 2, got {index}")
     return index
 
 
@@ -214,8 +217,7 @@ def _normalizer(value: Any, reduction: str) -> float:
 
 def contiguous_int64(y: NDArray[Any]) -> NDArray[np.int64]:
     if y.dtype.kind == "u" and y.itemsize == 8:
-        # What int64 cannot hold is out of range anyway, and must not wrap to a valid class.
-        y = np.minimum(y, np.iinfo(np.int64).max)
+        y = np.minimum(y, NO_CLASS_BEYOND)
     if y.dtype != _INT64:
         y = y.astype(_INT64)
     return y if y.flags.c_contiguous else np.ascontiguousarray(y)

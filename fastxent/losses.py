@@ -164,9 +164,9 @@ def cross_entropy_with_grad(
     with C = (1−e)·w_y·(q^g + g·q^(g−1)·p_y·(lse − u_y)), q = 1 − p_y and g = focal_gamma: without options
     p_j − [j = y] (Bishop, Pattern Recognition and Machine Learning, 2006, equation 4.109). It is divided
     as the loss is; for "none" it is that of the sum. Rows that are not read, and classes whose logit is
-    −inf and whose mass is 0, have exactly 0; other classes of rows that hold NaN or +inf have NaN, but
-    softcap makes a finite logit of +inf. `@njit` functions may call it as they may `cross_entropy`,
-    but outputs that lie between the elements of other arrays count as overlapping them there.
+    −inf and whose mass is 0, have exactly 0; but rows that hold NaN or +inf, or nothing but −inf, have NaN
+    throughout, unless softcap makes a finite logit of +inf. `@njit` functions may call it as they may
+    `cross_entropy`, but outputs that lie between the elements of other arrays count as overlapping them.
 
     Parameters
     ----------
@@ -230,7 +230,8 @@ def _solve(
 ) -> tuple[Loss, Any]:
     """Loss and gradient, the latter None if not asked for."""
     no_options = _options.are_off(*options_given)
-    is_plain = no_options and loss_out is lse_out is None and normalizer is None and reduction == "mean"
+    is_mean = isinstance(reduction, str) and reduction == "mean"
+    is_plain = no_options and loss_out is lse_out is None and normalizer is None and is_mean
     plain = _validation.plain_targets(logits, targets, axis, ignore_index, grad_out) if is_plain else None
     if plain is not None:
         grad = np.empty_like(logits) if with_grad and grad_out is None else grad_out

@@ -337,6 +337,7 @@ def test_results_that_float32_cannot_hold_are_no_error_where_numpy_is_told_to_ra
         "binary_cross_entropy": lambda: fastxent.binary_cross_entropy(probs, probs * 0, weight=1e-50),
         "kl_divergence": lambda: fastxent.kl_divergence(logits, targets, reduction="none"),
         "log_loss": lambda: fastxent.log_loss(probs, [1], sample_weight=[1e-30], reduction="none"),
+        "weights": lambda: fastxent.log_loss(probs, [1], sample_weight=np.array([np.longdouble("1e-400")])),
         "entropy": lambda: fastxent.entropy(logits),
         "logsumexp": lambda: fastxent.logsumexp(logits),
     }

@@ -119,9 +119,16 @@ def test_a_uint64_target_that_int64_cannot_hold_is_not_taken_for_minus_100():
         return fastxent.cross_entropy(logits, np.uint64(target))
 
     logits = np.zeros(7)
+
+    @njit
+    def ignoring(logits, target, index):
+        return fastxent.cross_entropy(logits, target, ignore_index=index)
+
     assert row(logits, np.uint64(3)) == fastxent.cross_entropy(logits, 3)
     with pytest.raises(IndexError, match="targets is 9223372036854775807"):
         row(logits, np.uint64(2**64 - 100))
+    with pytest.raises(ValueError, match="ignore_index must be from"):
+        ignoring(logits, 3, 2**63 - 1)
 
 
 NOT_COMPILED = {

@@ -1,6 +1,7 @@
 """What a user meets first: the import, the version, the public names."""
 
 import importlib.metadata
+import os
 import subprocess
 import sys
 
@@ -40,3 +41,11 @@ def test_every_public_name_is_there_and_documented():
 
 def test_the_installed_version_is_the_one_stated():
     assert importlib.metadata.version("fastxent") == fastxent.__version__
+
+
+def test_numba_without_compiling_is_told_of_the_reference():
+    program = "import fastxent; fastxent.cross_entropy([[0.0, 1.0]], [1])"
+    environment = os.environ | {"NUMBA_DISABLE_JIT": "1"}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "RuntimeError: NUMBA_DISABLE_JIT is set" in done.stderr

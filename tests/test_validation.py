@@ -70,7 +70,7 @@ CASES = {
     "axis not an integer": (TypeError, r"axis must be an integer", {"axis": 0.5}),
     "axis an array": (TypeError, r"axis must be an integer", {"axis": np.array([0, 1])}),
     "ignore_index not an integer": (TypeError, r"ignore_index must be an integer", {"ignore_index": None}),
-    "ignore_index too large": (ValueError, r"ignore_index must fit in int64", {"ignore_index": 2**63}),
+    "ignore_index too large": (ValueError, r"ignore_index must be from", {"ignore_index": 2**63 - 1}),
     "unknown reduction": (
         ValueError,
         r'reduction must be "mean", "sum" or "none", got .avg.',
@@ -81,6 +81,12 @@ CASES = {
         r"normalizer divides the mean",
         {"normalizer": 2, "reduction": "sum"},
     ),
+    "targets no int64 holds, beside the largest": (
+        ValueError,
+        r"ignore_index must be from",
+        {"targets": np.array([2**64 - 100, 0, 0], np.uint64), "ignore_index": 2**63 - 1},
+    ),
+    "reductions": (ValueError, r"reduction must be", {"reduction": np.array(["mean", "sum"])}),
     "normalizer zero": (
         ValueError,
         r"normalizer must be finite and at least 2\*\*-126, got 0",

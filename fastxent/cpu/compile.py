@@ -12,7 +12,7 @@ from types import FunctionType
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import config, njit, types
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.typing.templates import Signature
 
@@ -117,6 +117,8 @@ class Kernel:
         variant = "parallel" if parallel else "serial"
         loop.__qualname__ = f"{self._loop.__name__}_{variant}_{source_digest()}"
         loop.__module__ = self._loop.__module__
+        if config.DISABLE_JIT:  # type: ignore[attr-defined]
+            raise RuntimeError("NUMBA_DISABLE_JIT is set; without compiling there is fastxent.reference")
         dispatcher: Any = njit(parallel=parallel, **_KERNEL)(loop)
         dispatcher._cache = cache_for(loop)
         return dispatcher
