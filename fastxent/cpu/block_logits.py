@@ -81,16 +81,16 @@ def _copy_vector(copy, i, given, logit_scale, softcap):
 def _largest(copy, z, start, n_classes, logit_scale, softcap):
     """The largest logit of the block at `start`, as given; into the copy, if any, go all as computed with."""
     like, stop = wide(z), end_of_block(start, n_classes, z)
-    top, full = broadcast(-math.inf, like), full_vectors_end(like, start, stop)
+    block_max, full = broadcast(-math.inf, like), full_vectors_end(like, start, stop)
     for j in range(start, full, lanes_of(like)):
         given = load(z, j, like)
-        top = maximum(given, top)
+        block_max = maximum(given, block_max)
         _copy_vector(copy, j - start, given, logit_scale, softcap)
     if full < stop:
         given = load_logits(z, full, first_lanes(stop - full, like), like)
-        top = maximum(given, top)
+        block_max = maximum(given, block_max)
         _copy_vector(copy, full - start, given, logit_scale, softcap)
-    return float(reduce_max(top))
+    return float(reduce_max(block_max))
 
 
 @inline
@@ -110,21 +110,21 @@ def largest_other(z, y, z_y, start, stop, block_max):
 @formula
 def block_at(copies, z, start, n_classes, options):
     """Where the logits of the block at `start` are, as they are computed with, and the largest as given."""
-    top = _largest(copies.computed, z, start, n_classes, options.logit_scale, options.softcap)
-    return (Stretch(z, 0) if copies.computed is None else Stretch(copies.computed, start)), top
+    block_max = _largest(copies.computed, z, start, n_classes, options.logit_scale, options.softcap)
+    return (Stretch(z, 0) if copies.computed is None else Stretch(copies.computed, start)), block_max
 
 
 @inline
-def _known_or_found(top, z, start, n_classes):
+def _known_or_found(block_max, z, start, n_classes):
     # A literal 0 in place of `start` would have Numba compile `_largest` for it alone.
-    return top if top == top else _largest(None, z, start, n_classes, None, None)
+    return block_max if block_max == block_max else _largest(None, z, start, n_classes, None, None)
 
 
 @formula
-def first_block(copies, z, n_classes, top, options):
+def first_block(copies, z, n_classes, block_max, options):
     """As `block_at` for the row's first block, whose largest logit may be known; NaN if it is not."""
     if copies.computed is None:
-        return Stretch(z, 0), _known_or_found(top, z, 0, n_classes)
+        return Stretch(z, 0), _known_or_found(block_max, z, 0, n_classes)
     return block_at(copies, z, 0, n_classes, options)
 
 

@@ -42,8 +42,8 @@ class Factors(NamedTuple):
 def factors_for(slopes, row_factor, ratio, z):
     """In the dtype of z; `ratio` brings the exponentials to the shift of the row."""
     return Factors(
-        high_and_low(slopes.scale * slopes.slope * row_factor * ratio, z),
-        high_and_low(slopes.scale * ratio, z),
+        high_and_low(slopes.inverse_sum_exp * slopes.slope * row_factor * ratio, z),
+        high_and_low(slopes.inverse_sum_exp * ratio, z),
         narrow(row_factor, z),
         narrow(slopes.log_top, z),
     )

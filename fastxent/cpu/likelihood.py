@@ -11,7 +11,7 @@ from .shift import shift_minus, shifted_exp
 class Likelihood(NamedTuple):
     loss: float  # lse − u_y
     lse: float
-    scale: float  # turns a shifted exponential into a probability
+    inverse_sum_exp: float  # turns a shifted exponential into a probability
 
 
 @formula
@@ -21,18 +21,18 @@ def likelihood(others, u_y, shift):
     Where the target holds most of the probability the loss is −log1p(−q), with q that of the others,
     and keeps every digit that lse − u_y would cancel away.
     """
-    total = others + shifted_exp(u_y, shift)
-    scale = probability_scale(total)
-    q = others * scale
+    sum_exp = others + shifted_exp(u_y, shift)
+    inverse_sum_exp = inverse_of(sum_exp)
+    q = others * inverse_sum_exp
     certain = q < 0.5
-    log_sum = log1p(where(certain, -q, total - 1.0))
+    log_sum = log1p(where(certain, -q, sum_exp - 1.0))
     # Not −log_sum, which is −0.0 where the others have no probability left.
     loss = where(certain, 0.0 - log_sum, log_sum + shift_minus(shift, u_y))
     lse = where(certain, u_y - log_sum, log_sum + shift_minus(shift, 0.0))
-    return Likelihood(loss, lse, scale)
+    return Likelihood(loss, lse, inverse_sum_exp)
 
 
 @formula
-def probability_scale(total):
-    """1/total; NaN for an infinite total, so that a row holding +inf is NaN throughout."""
-    return where(total < math.inf, 1.0 / total, math.nan)
+def inverse_of(sum_exp):
+    """1/sum_exp; NaN for an infinite one, so that a row holding +inf is NaN throughout."""
+    return where(sum_exp < math.inf, 1.0 / sum_exp, math.nan)

@@ -40,18 +40,31 @@ def _written(before, places):
 
 @inline
 def _step(
-    is_row, is_kept, places, y, s, targets, top, ahead, before, places_before, slots, slot, memory, options
+    is_row,
+    is_kept,
+    places,
+    y,
+    s,
+    targets,
+    first_max,
+    ahead,
+    before,
+    places_before,
+    slots,
+    slot,
+    memory,
+    options,
 ):
     """Sums a row if it is kept, and finishes the one that had its slot before.
 
-    Gives the largest logit of the first block of the row ahead, or NaN if it is not known; `top` is that of
-    this row.
+    Gives the largest logit of the first block of the row ahead, or NaN if it is not known; `first_max` is
+    that of this row.
     """
-    top_ahead = math.nan
+    max_ahead = math.nan
     if is_kept:
         z_y, to = logit_of_target(places.logits, y, targets), derivatives_at(places)
         row = row_to_sum(places, y, z_y, targets, ahead, options)
-        sums, top_ahead = sum_exp(row, top, exps_at(to, memory), memory, before, options)
+        sums, max_ahead = sum_exp(row, first_max, exps_at(to, memory), memory, before, options)
         put_summed(slots, slot, summed(row, sums, s, targets, options))
     else:
         finish(before, options)
@@ -59,7 +72,7 @@ def _step(
         if is_row:
             set_derivatives_to_zero(places)
     _written(before, places_before)
-    return where(ahead.is_there, top_ahead, math.nan)
+    return where(ahead.is_there, max_ahead, math.nan)
 
 
 @formula
@@ -84,7 +97,7 @@ def loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, r
     to = RowOutputs(address(loss), address(lse), address(options.entropy), address(options.rank))
     stop = rows[1] + at_once if rows[0] < rows[1] else rows[0]  # with one more time, to finish the last
     first_copy, first_copy_before = 0, 0  # among packed rows, of which two halves take turns
-    tops, n_ahead = (math.nan, math.nan), _rows_to_look_ahead(n_classes, z)
+    first_maxima, n_ahead = (math.nan, math.nan), _rows_to_look_ahead(n_classes, z)
     for start in range(rows[0], stop, at_once):
         slots = addresses(scratch_slots)
         first_copy, first_copy_before = at_once - first_copy, first_copy
@@ -100,14 +113,14 @@ def loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, r
             is_row = i < rows[1]
             is_kept = is_row & (y != ignore_index) & (s != 0.0)
             ahead = row_ahead(logits, nearest_of(i + n_ahead, rows), i + n_ahead < rows[1])
-            top_ahead = _step(
+            max_ahead = _step(
                 is_row,
                 is_kept,
                 places,
                 y,
                 s,
                 y_of,
-                tops[0],
+                first_maxima[0],
                 ahead,
                 before,
                 places_before,
@@ -117,7 +130,7 @@ def loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, r
                 asked,
             )
             # Of the next row, and of the last one looked ahead to.
-            tops = where(n_ahead == 1, top_ahead, tops[1]), top_ahead
+            first_maxima = where(n_ahead == 1, max_ahead, first_maxima[1]), max_ahead
         solve(slots, start, rows[1], y_of, n_classes, to, asked)
     restore_subnormals(control)
     if grad is not None:

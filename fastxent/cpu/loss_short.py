@@ -68,7 +68,7 @@ def _row_to_take(rows, slot, logits, n_classes, y, s, is_kept):
 @formula
 def _row_to_sum(rows, slot, places, n_classes, y, targets, near, options):
     numbers, z, weight, z_y = rows.numbers, places.logits, options.weight, math.nan
-    if options.rank is not None:  # as it is there: a float64 that is rounded here would not be subnormal
+    if options.rank is not None:  # itself: rounding its float64 would make 0 of a subnormal one
         z_y = get(z, max(0, min(y, n_classes - 1)))
     left_out = is_target_left_out(targets, options.label_smoothing, options.entropy)
     target = None if targets is None or left_out is not None else y
@@ -94,12 +94,12 @@ def _row_to_finish(rows, slot, places, n_classes, y, options):
 def _step(n_classes, here, there, slot, to_take, to_sum, to_finish, targets, options):
     """Sums a row of the set `here`; in `there` finishes one, and takes one in its place."""
     if get(here.numbers.sample_weight, slot) != 0.0:
-        sums, top = walk(n_classes, to_take, to_sum, to_finish, options)
+        sums, row_max = walk(n_classes, to_take, to_sum, to_finish, options)
         put_sums(here.numbers, slot, sums, to_sum.target, targets, options)
     else:
-        _, top = walk(n_classes, to_take, None, to_finish, options)
+        _, row_max = walk(n_classes, to_take, None, to_finish, options)
     finish_target(to_finish, there.numbers, slot, targets)
-    put_taken(there.numbers, slot, to_take, top, targets, options)
+    put_taken(there.numbers, slot, to_take, row_max, targets, options)
 
 
 @inline

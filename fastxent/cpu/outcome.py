@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from ..simd import full_like, maximum, power, where
 from .compile import formula
-from .likelihood import Likelihood, likelihood, probability_scale
+from .likelihood import Likelihood, inverse_of, likelihood
 from .options import is_largest_taken_away, zero_times_infinity_is_zero
 from .shift import Shift, shifted_exp
 from .tally import Tally
@@ -35,7 +35,7 @@ class Slopes(NamedTuple):
     That of class j is slope·p_j − m_j, but target_grad − m_j for an integer target.
     """
 
-    scale: Any  # turns a shifted exponential into a probability
+    inverse_sum_exp: Any  # turns a shifted exponential into a probability
     slope: Any
     log_top: Any  # lse less the largest logit
     p_y: Any
@@ -87,7 +87,7 @@ def _solved(targets, n_classes, sums, options):
         rest = others = all_but_top(others, 0.0, sums.e_top)
         u_y = sums.top
     row = likelihood(others, u_y, sums.shift)
-    q = others * row.scale
+    q = others * row.inverse_sum_exp
     log_top = full_like(q, 0.0)  # which nobody asks for
     if is_largest_taken_away(options.label_smoothing, options.entropy):
         log_top = likelihood(rest, sums.top, sums.shift).loss
@@ -107,17 +107,17 @@ def outcome_of(targets, n_classes, sums, options):
         loss = loss + (sums.tally.mass_gap + sums.tally.mass * log_top)
     if options.z_loss is not None:
         loss = loss + options.z_loss * row.lse * row.lse
-    entropy = log_top + sums.tally.entropy_gap * row.scale
+    entropy = log_top + sums.tally.entropy_gap * row.inverse_sum_exp
     if targets is None:
         entropy = where(n_classes > 0, entropy, 0.0)
     return Outcome(loss, row.lse, entropy)
 
 
 @formula
-def slopes_of_lse(total):
+def slopes_of_lse(sum_exp):
     """Those of the log-sum-exp: its gradient is softmax."""
-    nothing = full_like(total, 0.0)
-    return Slopes(probability_scale(total), full_like(total, 1.0), nothing, nothing, nothing, nothing)
+    nothing = full_like(sum_exp, 0.0)
+    return Slopes(inverse_of(sum_exp), full_like(sum_exp, 1.0), nothing, nothing, nothing, nothing)
 
 
 @formula
@@ -129,7 +129,7 @@ def slopes_of(targets, n_classes, sums, options):
     if targets is options.label_smoothing is None:
         return slopes_of_lse(sums.others)
     row, e_y, q, log_top, hard = _solved(targets, n_classes, sums, options)
-    p_y = e_y * row.scale
+    p_y = e_y * row.inverse_sum_exp
     slope = target_slope = full_like(q, 0.0)  # but for the hard term
     if options.label_smoothing is not None:
         slope = slope + sums.tally.mass
@@ -137,4 +137,4 @@ def slopes_of(targets, n_classes, sums, options):
         slope = slope + 2.0 * options.z_loss * row.lse
     if not (options.label_smoothing is options.z_loss is None):
         target_slope = slope * p_y
-    return Slopes(row.scale, hard.slope + slope, log_top, p_y, q, target_slope - hard.slope * q)
+    return Slopes(row.inverse_sum_exp, hard.slope + slope, log_top, p_y, q, target_slope - hard.slope * q)

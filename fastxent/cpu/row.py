@@ -140,15 +140,16 @@ def sums_of_block(row, logits, start, block_max, exps, memory, before, options):
 
 
 @inline
-def sum_exp(row, top, exps, memory, before, options):
+def sum_exp(row, first_max, exps, memory, before, options):
     """The sums over one row, while the row before is finished, if it is not None.
 
     With `exps`, which may be the logits, every exponential is stored there, and the shift of each block
-    in the memory; as is every transformed logit if there is memory for them. `top` is the largest logit of
-    the first block, or NaN if it is not known; what comes with the sums is that of the row ahead, if any.
+    in the memory; as is every transformed logit if there is memory for them. `first_max` is the largest
+    logit of the first block, or NaN if it is not known; what comes with the sums is that of the row ahead,
+    if any.
     """
     z, n_classes = row.logits, row.n_classes
-    logits, block_max = first_block(memory.copies, z, n_classes, top, options)
+    logits, block_max = first_block(memory.copies, z, n_classes, first_max, options)
     sums = _empty_sums(row, block_max, options)
     for start in range(0, n_classes, block_length(z)):
         block, ahead = sums_of_block(row, logits, start, block_max, exps, memory, before, options)

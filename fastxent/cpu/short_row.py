@@ -51,12 +51,12 @@ class ToFinish(NamedTuple):
 
 
 @inline
-def _take(to_take, j, inside, like, top, options):
+def _take(to_take, j, inside, like, row_max, options):
     if j < to_take.n_classes:
         given = load_logits(to_take.logits, j, inside, like)
         store(to_take.copy, j, transformed(given, options.logit_scale, options.softcap))
-        top = maximum(given, top)
-    return top
+        row_max = maximum(given, row_max)
+    return row_max
 
 
 @or_none
@@ -99,17 +99,17 @@ def walk(n_classes, to_take, to_sum, to_finish, options):
     z, like = to_take.copy, wide_like(to_take.copy, options.label_smoothing, options.entropy)
     full, block = full_vectors_end(like, 0, n_classes), _block(to_sum, n_classes)
     bias = broadcast(2.0 if to_sum is None else to_sum.bias, z)
-    top, sums = broadcast(-math.inf, like), BlockSums(empty_sum(bias), empty_tally(bias))
+    row_max, sums = broadcast(-math.inf, like), BlockSums(empty_sum(bias), empty_tally(bias))
     for j in range(0, full, lanes_of(like)):
         _ask_ahead(to_sum, j, like)
         _finish(to_finish, j, None, like, options)
-        top = _take(to_take, j, None, like, top, options)
+        row_max = _take(to_take, j, None, like, row_max, options)
         sums = _with_vector(sums, block, j, None, like, options)
     tail = tail_like(like, z, options.label_smoothing, options.entropy)
-    top = largest_parts(top, tail)
+    row_max = largest_parts(row_max, tail)
     for j in range(full, n_classes, lanes_of(tail)):
         inside = first_lanes(n_classes - j, tail)
         _finish(to_finish, j, inside, tail, options)
-        top = _take(to_take, j, inside, tail, top, options)
+        row_max = _take(to_take, j, inside, tail, row_max, options)
         sums = _with_vector(sums, block, j, inside, tail, options)
-    return sums, float(reduce_max(top))
+    return sums, float(reduce_max(row_max))
