@@ -37,14 +37,15 @@ def test_what_was_exported_without_gradients_gives_them(name, target):
     torch.testing.assert_close(*grads)
 
 
-def test_rows_chosen_while_running_are_compiled_in_one_graph_and_may_be_none():
-    def loss(z, y):
-        rows = (y != -100).nonzero().squeeze(1)
-        return ours.cross_entropy(z[rows], y[rows])
+def labelled(z, y):
+    rows = (y != -100).nonzero().squeeze(1)
+    return ours.cross_entropy(z[rows], y[rows])
 
+
+def test_rows_chosen_while_running_are_compiled_in_one_graph_and_may_be_none():
     torch._dynamo.reset()
     with torch._dynamo.config.patch(capture_dynamic_output_shape_ops=True):
-        compiled = torch.compile(loss, backend="aot_eager", fullgraph=True)
+        compiled = torch.compile(labelled, backend="aot_eager", fullgraph=True)
         for y in (torch.tensor([0, -100, 2]), torch.full((3,), -100)):
             expected, z = (torch.randn(3, 7).requires_grad_() for _ in range(2))
             z.data.copy_(expected.data)
@@ -53,3 +54,10 @@ def test_rows_chosen_while_running_are_compiled_in_one_graph_and_may_be_none():
             result.backward()
             torch.testing.assert_close(result, F.cross_entropy(expected, y), equal_nan=True)
             torch.testing.assert_close(z.grad, expected.grad)
+
+
+def test_rows_chosen_while_running_are_exported():
+    exported = torch.export.export(Loss(labelled), (torch.randn(3, 7), torch.tensor([0, -100, 2]))).module()
+    for y in (torch.tensor([5, 1, -100]), torch.full((3,), -100)):
+        z = torch.randn(3, 7)
+        torch.testing.assert_close(exported(z, y), F.cross_entropy(z, y), equal_nan=True)
