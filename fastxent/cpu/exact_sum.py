@@ -4,8 +4,8 @@
 exactly e − (new − old) (Dekker's Fast2Sum) and can be gathered in `low`. Terms far below the bias would all
 end up in `low`, whose own roundings nobody gathers: where the largest exponential is the target's, which is
 not summed, the bias goes by the largest of the others. Four operations a term; converting every term to
-float64 takes seven. (To add up a few terms first, and keep what rounding loses of their sum,
-takes fewer yet, but puts gradients off by 3 ULP now and then, where one term is most of the sum.)
+float64 takes seven. (To add up a few terms first, and keep what rounding loses of their sum, takes fewer
+yet, but puts gradients off by 3 ULP now and then, where one term is most of the sum.)
 """
 
 import math

@@ -261,9 +261,8 @@ def _tell_autograd_of(operator: Any, n_flags: int, ignore_index_at: int | None) 
             raise RuntimeError(_NO_SECOND_DERIVATIVES)
         *grads, target = ctx.saved_tensors
         if ctx.ignore_index is not None and not target.is_floating_point():
-            upstream = torch.where(
-                target.long() == ctx.ignore_index, 0, upstream
-            )  # also for infinity and NaN
+            ignored = target.long() == ctx.ignore_index
+            upstream = torch.where(ignored, 0, upstream)  # where that is infinite or NaN, too
         scaled = [
             grad * _for_each_row(grad, upstream).to(grad.dtype) if given else None
             for grad, given in zip(grads, ctx.given, strict=False)
