@@ -124,11 +124,12 @@ def _scaled(grad: Tensor | None, upstream: Tensor, may_ignore: bool) -> Tensor |
     by = _for_each_row(grad, upstream)
     if not _has_storage(upstream):  # one for each of a batch
         return grad * (_but_for_rows_of_0(grad, by) if may_ignore else by)
-    if upstream.dim() == 0 and upstream.item() == 1 and not _graph_is_kept():
+    is_kept = _graph_is_kept()
+    if not is_kept and upstream.dim() == 0 and upstream.item() == 1:
         return grad
     if may_ignore and not by.isfinite().all():
         by = _but_for_rows_of_0(grad, by)
-    return torch.mul(grad, by, out=torch.empty_like(grad)) if _graph_is_kept() else grad.mul_(by)
+    return torch.mul(grad, by, out=torch.empty_like(grad)) if is_kept else grad.mul_(by)
 
 
 def _for_each_row(grad: Tensor, upstream: Tensor) -> Tensor:
