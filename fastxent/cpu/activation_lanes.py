@@ -20,7 +20,7 @@ from .activation_rows import log_probability
 from .columns import columns_at, read_all, write_all
 from .compile import inline, kernel, or_none
 from .derivatives import high_and_low
-from .exact_sum import add, empty_sum, value_of
+from .exact_sum import BIAS, add, empty_sum, value_of
 from .likelihood import likelihood
 from .loss_lanes import loss_chunk
 from .options import PLAIN
@@ -53,7 +53,7 @@ def softmax_lanes(n_chunks, logits, out):
 @inline
 def _sum_of_others(tile, n_classes, top, shift):
     """Of exponentials, in float64: all but that of one largest class, beside which they would lose digits."""
-    others, n_largest = empty_sum(broadcast(2.0, tile)), broadcast(0.0, tile)
+    others, n_largest = empty_sum(broadcast(BIAS, tile)), broadcast(0.0, tile)
     begun = begin(tile, 0, shift, PLAIN)
     for j in range(n_classes):
         e, z, begun = end_begun(tile, j, min(j + 1, n_classes - 1), begun, shift, PLAIN)

@@ -24,6 +24,9 @@ from ..simd import (
 from .compile import formula
 from .shift import LOG2_E
 
+BIAS = 2.0
+"""Of sums that may hold a row's largest exponential; bits depend on it."""
+
 _MOST_BELOW = 100.0
 """Powers of two from the row's largest exponential to those whose sums keep all digits: losses of 1e-30."""
 
@@ -38,7 +41,7 @@ class Sum(NamedTuple):
 def bias_for(largest, shift):
     """A power of two above the largest exponential that is summed, that of this transformed logit."""
     below = shift.exponent - (largest - shift.offset) * LOG2_E
-    return 2.0 * two_to_minus(round_to_integer(minimum(_MOST_BELOW, maximum(0.0, below))))
+    return BIAS * two_to_minus(round_to_integer(minimum(_MOST_BELOW, maximum(0.0, below))))
 
 
 @formula

@@ -12,7 +12,7 @@ from ..simd import broadcast, first_lanes, lanes_of, maximum, reduce_max, store,
 from .block_logits import Stretch, near_logits
 from .compile import formula, inline, or_none
 from .derivatives import Factors
-from .exact_sum import empty_sum
+from .exact_sum import BIAS, empty_sum
 from .finish import Derivatives, finish_vector
 from .options import transformed
 from .row import Memory, Row
@@ -98,7 +98,7 @@ def walk(n_classes, to_take, to_sum, to_finish, options):
     """The sums over the row `to_sum`, if it is not None, and the largest logit of `to_take`."""
     z, like = to_take.copy, wide_like(to_take.copy, options.label_smoothing, options.entropy)
     full, block = full_vectors_end(like, 0, n_classes), _block(to_sum, n_classes)
-    bias = broadcast(2.0 if to_sum is None else to_sum.bias, z)
+    bias = broadcast(BIAS if to_sum is None else to_sum.bias, z)
     row_max, sums = broadcast(-math.inf, like), BlockSums(empty_sum(bias), empty_tally(bias))
     for j in range(0, full, lanes_of(like)):
         _ask_ahead(to_sum, j, like)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from ..simd import broadcast, folded, full_like, log, maximum, minimum, reduce_sum, where, wide, widen, widest
 from .compile import formula
-from .exact_sum import add, empty_sum, value_of
+from .exact_sum import BIAS, add, empty_sum, value_of
 from .shift import range_of
 
 
@@ -40,7 +40,7 @@ def reference_for(top, z):
 def empty_tally(bias):
     """With the bias of the exponentials, lane by lane; times their gaps they are less than 2⁸ times those."""
     zero = full_like(bias, 0.0)
-    return Tally(widen(zero), widen(zero), empty_sum(minimum(2.0, bias * 2.0**8)), zero)
+    return Tally(widen(zero), widen(zero), empty_sum(minimum(BIAS, bias * 2.0**8)), zero)
 
 
 @formula
