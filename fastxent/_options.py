@@ -169,8 +169,10 @@ def weights(name: str, value: Any, shape: tuple[int, ...]) -> NDArray[np.float64
         raise TypeError(f"{name} must be real numbers, got {array.dtype}")
     if array.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
-    with np.errstate(over="ignore", under="ignore"):
-        array = np.ascontiguousarray(array, _FLOAT64).reshape(-1)
+    if array.dtype != _FLOAT64:
+        with np.errstate(over="ignore", under="ignore"):  # of longer floats
+            array = array.astype(_FLOAT64)
+    array = np.ascontiguousarray(array).reshape(-1)
     if array.size and not (array.min() >= 0 and array.max() < math.inf):
         bad = int(np.flatnonzero(~((array >= 0) & (array < math.inf)))[0])
         raise ValueError(f"{name} must be finite and at least 0, got {array[bad]} at flat index {bad}")
