@@ -34,7 +34,7 @@ def _set_rows_to_zero(array, scale):
 
 @formula
 def flatten_mean_of_no_weight(grad, options, scale):
-    """A mean over classes that all weigh 0 is flat, also where rows hold NaN, of which 0 times is NaN."""
-    if options.weight is not None:
-        _set_rows_to_zero(grad, scale)
-        _set_rows_to_zero(options.hess, scale)
+    """A mean over weights that add up to 0 is flat, also where rows hold NaN, of which 0 times is NaN."""
+    if options.weight is not None or options.sample_weight is not None:
+        for derivative in (grad, options.hess, options.targets_grad):
+            _set_rows_to_zero(derivative, scale)
