@@ -53,6 +53,8 @@ class _Overlap(ValueError):
 class _NoClass(IndexError):
     def __str__(self):
         shape, i, target, n_classes, ignore_index = self.args
+        if target == NO_CLASS_BEYOND:
+            target = "2**63 - 1 or more"
         position = ", ".join(str(place) for place in np.unravel_index(i, shape))
         return (
             f"{f'targets[{position}]' if shape else 'targets'} is {target}, expected a class from 0 to"

@@ -1,4 +1,4 @@
-"""Whether arrays lie in each other's way, as far as the bounds of their memory tell."""
+"""Whether arrays lie in each other's way, as far as their strides and the bounds of their memory tell."""
 
 from .addresses import number_of
 from .arithmetic import where
@@ -18,9 +18,15 @@ def _bounds(array):
 
 @formula
 def overlaps_itself(array):
-    """Whether its bounds are too narrow for each of its elements to have memory of its own."""
-    start, end = _bounds(array)
-    return end - start < array.size * array.itemsize
+    """Whether some axis steps less far than an element and all axes of shorter steps reach."""
+    overlap = False
+    for size, stride in zip(array.shape, array.strides, strict=True):
+        step, reach = max(stride, -stride), array.itemsize
+        for other_size, other_stride in zip(array.shape, array.strides, strict=True):
+            other_step = max(other_stride, -other_stride)  # one that is as long must be this axis itself
+            reach = reach + where(other_step <= step, other_step * (other_size - 1), 0)
+        overlap = overlap | ((size > 1) & (step * size < reach))
+    return overlap & (array.size > 0)
 
 
 @formula
