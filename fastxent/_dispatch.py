@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import cpu
+from ._validation import row_dtype
 
 PARALLEL_FROM = 32768
 """Elements from which threads gain more than they take to wake (10 µs of work against about 2 µs)."""
@@ -137,6 +138,8 @@ def softmax_grad(probs: NDArray[Any], grad: NDArray[Any], out: NDArray[Any]) -> 
 
 
 def sigmoid(logits: NDArray[Any], out: NDArray[Any]) -> None:
+    if logits.flags.f_contiguous and out.flags.f_contiguous:
+        logits, out = logits.T, out.T
     z = np.ascontiguousarray(logits)
     contiguous = out if out.flags.c_contiguous else np.empty(out.shape, out.dtype)
     arrays = z.reshape(-1), np.asarray(contiguous).reshape(-1)
@@ -164,7 +167,8 @@ def binary_cross_entropy(
     bad = cpu.first_bad_target_blocks((parallel, t.dtype.num), t)
     if bad >= 0:
         return 0.0, bad
-    w, pos_w = (None if run is None else cpu.cyclic(run) for run in (weight, pos_weight))
+    dtype = row_dtype(logits.dtype)
+    w, pos_w = (None if run is None else cpu.cyclic(run, dtype) for run in (weight, pos_weight))
     outs = [a if a is None or a.flags.c_contiguous else np.empty(a.shape, a.dtype) for a in (loss, grad)]
     flat = (a if a is None else np.asarray(a).reshape(-1) for a in outs)  # a matrix would keep its axes
     arguments = (z, t, w, pos_w, label_smoothing, scale, *flat)

@@ -12,7 +12,7 @@ from . import cpu
 from ._outputs import check_apart, check_same_or_apart, dtype_for, output
 from ._validation import as_array, classes_last, real, row_dtype
 
-_FLOAT64 = np.dtype(np.float64)
+_FLOAT32, _FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 _INT64 = np.dtype(np.int64)
 _DEFAULT_IGNORE_INDEX = -100
 
@@ -164,38 +164,37 @@ def weights(name: str, value: Any, shape: tuple[int, ...]) -> NDArray[np.float64
     """Finite weights of at least 0, as one run of float64."""
     if value is None:
         return None
-    array = as_array(name, value)
+    return np.ascontiguousarray(_checked_weights(name, as_array(name, value), shape), _FLOAT64).reshape(-1)
+
+
+def _checked_weights(name: str, array: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """As float32 if they are, or else as float64."""
     if array.dtype.kind not in "fiu" and array.dtype.name != "bfloat16":
         raise TypeError(f"{name} must be real numbers, got {array.dtype}")
     if array.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
-    if array.dtype != _FLOAT64:
+    if array.dtype not in (_FLOAT32, _FLOAT64):
         with np.errstate(over="ignore", under="ignore"):  # of longer floats
             array = array.astype(_FLOAT64)
-    array = np.ascontiguousarray(array).reshape(-1)
     if array.size and not (array.min() >= 0 and array.max() < math.inf):
         bad = int(np.flatnonzero(~((array >= 0) & (array < math.inf)))[0])
-        raise ValueError(f"{name} must be finite and at least 0, got {array[bad]} at flat index {bad}")
+        raise ValueError(f"{name} must be finite and at least 0, got {array.flat[bad]} at flat index {bad}")
     return array
 
 
-def repeating_weights(
-    name: str, value: Any, shape: tuple[int, ...], dtype: np.dtype[Any]
-) -> NDArray[Any] | None:
-    """Finite weights of at least 0 that broadcast to the shape, as the run that repeats over it."""
-    array = None if value is None else as_array(name, value)
-    checked = None if array is None else weights(name, array, array.shape)
-    if array is None or checked is None:
+def repeating_weights(name: str, value: Any, shape: tuple[int, ...]) -> NDArray[Any] | None:
+    """Finite weights of at least 0 that broadcast to the shape, as a view of the run that repeats over it."""
+    if value is None:
         return None
+    given = as_array(name, value)
+    array = _checked_weights(name, given, given.shape)
     try:
         np.broadcast_to(array, shape)
     except ValueError:
         raise ValueError(f"{name} must broadcast to shape {shape}, got {array.shape}") from None
     first = next((axis for axis, size in enumerate(array.shape) if size != 1), array.ndim)
-    repeated = np.reshape(checked, array.shape[first:])
-    run = np.broadcast_to(repeated, shape[len(shape) - repeated.ndim :])
-    with np.errstate(over="ignore", under="ignore"):
-        return run.astype(dtype).reshape(-1)
+    repeated = array.reshape(array.shape[first:])
+    return np.broadcast_to(repeated, shape[len(shape) - repeated.ndim :])
 
 
 def _row_buffer(

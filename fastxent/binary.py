@@ -158,8 +158,8 @@ def _solve(
     divisor = _validation.check_reduction(reduction, normalizer) or max(1, logits.size)
     smoothing = _options.number("label_smoothing", label_smoothing, most=1.0)
     y = _validation.check_fractions(targets, shape, dtype)
-    w = _options.repeating_weights("weight", weight, shape, dtype)
-    pos_w = _options.repeating_weights("pos_weight", pos_weight, shape, dtype)
+    w = _options.repeating_weights("weight", weight, shape)
+    pos_w = _options.repeating_weights("pos_weight", pos_weight, shape)
     inputs: dict[str, Any] = {"targets": targets, "weight": weight, "pos_weight": pos_weight}
     if loss_out is not None:
         _outputs.output("loss_out", loss_out, shape, dtype, logits=logits, grad_out=grad_out, **inputs)

@@ -223,7 +223,7 @@ def test_targets_of_any_dtype_mean_the_same(dtype):
 def test_threads_change_no_bit():
     n = 6 * 8192 + 5
     z, y = problem(n, np.float32)
-    w = cpu.cyclic(np.array([2.0, 0.5, 1.0], np.float32))
+    w = cpu.cyclic(np.array([2.0, 0.5, 1.0]), np.float32)
     results = []
     threads = numba.get_num_threads()
     for parallel, count in [(False, 1), *((True, count) for count in range(1, threads + 1))]:

@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import tracemalloc
+from functools import partial
 
 import numpy as np
 import pytest
@@ -85,6 +87,30 @@ def test_in_place_takes_a_few_numbers_a_row_beside_the_logits(shape):
     (peak,) = run(PEAK, *shape)
     size = 4 * shape[0] * shape[1]
     assert peak < 64 * shape[0] + (4 << 20) < size // 2
+
+
+def peak_of(call, logits):
+    """The most that NumPy allocates meanwhile, in sizes of the logits."""
+    call()
+    tracemalloc.start()
+    try:
+        call()
+        return tracemalloc.get_traced_memory()[1] / logits.nbytes
+    finally:
+        tracemalloc.stop()
+
+
+def test_weights_that_vary_over_the_first_axis_are_spread_out_once():
+    z, y = np.ones((2, 5000, 40), np.float32)
+    for weight in np.ones((5000, 1)), np.ones_like(z):
+        in_place = partial(fastxent.binary_cross_entropy_with_grad, z, y, weight=weight, grad_out=z)
+        assert peak_of(in_place, z) < 1.25
+
+
+def test_sigmoid_in_place_takes_no_memory_in_any_order():
+    z = np.ones((5000, 40), np.float32)
+    for logits in z, z.T:
+        assert peak_of(partial(fastxent.sigmoid, logits, out=logits), z) < 0.01
 
 
 HUGE = 2**31 + 70_000

@@ -41,9 +41,14 @@ from .vectors import full_vectors_end, load_inside, store_inside
 MOST_LANES = 16
 
 
-def cyclic(run):
+def cyclic(run, dtype):
     """Weights that repeat over an array, with as many again as a vector may read past their end."""
-    return np.resize(run, run.size + MOST_LANES)
+    weights = np.empty(run.size + MOST_LANES, dtype)
+    once, again = weights[: run.size], weights[run.size :]
+    with np.errstate(over="ignore", under="ignore"):
+        once.reshape(run.shape)[...] = run
+    again[:] = np.resize(once[:MOST_LANES], MOST_LANES)
+    return weights
 
 
 class _Cycle(NamedTuple):
