@@ -20,16 +20,7 @@ FOLDER = Path(__file__).parent.parent / "asv_benchmarks"
 sys.path.append(str(FOLDER))  # as for its scripts; processes that they start inherit it
 
 from benchmarks import limits, on_gpu, problems, rounds, starting  # noqa: E402
-from comparison import (  # noqa: E402
-    accuracy,
-    activations,
-    arithmetic,
-    contenders,
-    contest,
-    goals,
-    options,
-    report,
-)
+from comparison import accuracy, activations, arithmetic, contenders, contest, goals, options, report  # noqa: E402
 
 SMALL = {"shape": (32, 10), "dtype": "float32", "function": "cross_entropy_with_grad"}
 SHAPE = SMALL["shape"]

@@ -13,13 +13,7 @@ from fastxent import reference
 from fastxent.cpu import FEW_CLASSES
 from tests import truth
 from tests.measure import ulp_error
-from tests.tolerances import (
-    GRAD_ULP,
-    LOSS_RELATIVE_FLOAT64,
-    LOSS_ULP,
-    PROBABILITY_OR_ZERO,
-    eps,
-)
+from tests.tolerances import GRAD_ULP, LOSS_RELATIVE_FLOAT64, LOSS_ULP, PROBABILITY_OR_ZERO, eps
 from tests.truth import problem
 
 DTYPES = [np.float32, np.float64]

@@ -48,11 +48,7 @@ CASES = {
         r"targets must have shape \(\).*got \(1,\)",
         {"logits": LOGITS[0], "targets": [1], "grad_out": None},
     ),
-    "too many targets": (
-        ValueError,
-        r"targets must have shape \(3,\)",
-        {"targets": np.zeros(4, np.int64)},
-    ),
+    "too many targets": (ValueError, r"targets must have shape \(3,\)", {"targets": np.zeros(4, np.int64)}),
     "target too large": (
         IndexError,
         r"targets\[1\] is 4, expected a class from 0 to 3",
@@ -208,11 +204,7 @@ OPTION_CASES = {
         r"hess_out.*focal_gamma",
         {"hess_out": np.zeros((3, 4)), "focal_gamma": 1},
     ),
-    "hess_out with softcap": (
-        ValueError,
-        r"hess_out.*softcap",
-        {"hess_out": np.zeros((3, 4)), "softcap": 1},
-    ),
+    "hess_out with softcap": (ValueError, r"hess_out.*softcap", {"hess_out": np.zeros((3, 4)), "softcap": 1}),
     "targets_grad_out with classes": (
         ValueError,
         r"targets_grad_out needs targets that are floats",

@@ -4,18 +4,7 @@ import math
 
 from numba import prange
 
-from ..simd import (
-    broadcast,
-    empty_row,
-    first_lanes,
-    lanes_of,
-    load,
-    maximum,
-    pointer,
-    store,
-    where,
-    widen,
-)
+from ..simd import broadcast, empty_row, first_lanes, lanes_of, load, maximum, pointer, store, where, widen
 from .activation_rows import log_probability
 from .columns import columns_at, read_all, write_all
 from .compile import inline, kernel, or_none

@@ -11,16 +11,7 @@ yet, but puts gradients off by 3 ULP now and then, where one term is most of the
 import math
 from typing import NamedTuple
 
-from ..simd import (
-    full_like,
-    maximum,
-    minimum,
-    round_to_integer,
-    two_to_minus,
-    vectors_of,
-    where,
-    widen,
-)
+from ..simd import full_like, maximum, minimum, round_to_integer, two_to_minus, vectors_of, where, widen
 from .compile import formula
 from .shift import LOG2_E
 

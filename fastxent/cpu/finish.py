@@ -8,14 +8,7 @@ classes, and hence the same blocks.
 
 from typing import Any, NamedTuple
 
-from ..simd import (
-    broadcast,
-    first_lanes,
-    get,
-    lanes_of,
-    put,
-    store_masked,
-)
+from ..simd import broadcast, first_lanes, get, lanes_of, put, store_masked
 from .compile import formula, inline, or_none
 from .derivatives import (
     Factors,

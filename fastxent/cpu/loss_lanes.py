@@ -31,14 +31,7 @@ from .derivatives import factors_for
 from .exact_sum import add, bias_for, empty_sum, value_of
 from .options import in_addresses, transformed
 from .outcome import RowSums, outcome_of, slopes_of
-from .row_lanes import (
-    RowOutputs,
-    lanes_in_tile,
-    row_lanes,
-    rows_of_tiles,
-    set_row_lanes,
-    tiles_of_chunk,
-)
+from .row_lanes import RowOutputs, lanes_in_tile, row_lanes, rows_of_tiles, set_row_lanes, tiles_of_chunk
 from .shape import n_classes_of, n_rows_of
 from .shift import Shift, shift_for, shifted_exp
 from .strided import address, addresses, scratch_kept

@@ -10,16 +10,7 @@ from .options import is_largest_taken_away
 from .row import Row, transformed_scalar
 from .shift import Shift, shifted_exp
 from .slots import Summed, slopes_in, summed_in
-from .strided import (
-    exps_row,
-    is_strided,
-    packed_rows,
-    row_at,
-    set_to_zero,
-    streams_of,
-    to_read,
-    to_write,
-)
+from .strided import exps_row, is_strided, packed_rows, row_at, set_to_zero, streams_of, to_read, to_write
 from .targets import weight_of
 
 

@@ -10,15 +10,7 @@ import math
 
 from numba import prange
 
-from ..simd import (
-    empty_float64,
-    first_lanes,
-    flush_subnormals,
-    get,
-    restore_subnormals,
-    row_pointer,
-    where,
-)
+from ..simd import empty_float64, first_lanes, flush_subnormals, get, restore_subnormals, row_pointer, where
 from .block_logits import Copies
 from .compile import formula, inline, kernel
 from .finish import Derivatives

@@ -10,15 +10,7 @@ stored under the shift of their block; whoever finishes the row brings them to t
 
 from typing import Any, NamedTuple
 
-from ..simd import (
-    broadcast,
-    empty_float64,
-    put,
-    reduce_max,
-    reduce_sum,
-    skip,
-    where,
-)
+from ..simd import broadcast, empty_float64, put, reduce_max, reduce_sum, skip, where
 from .block_logits import Copies, block_after, copies_for, first_block, largest_other
 from .compile import formula, inline
 from .exact_sum import bias_for, value_of

@@ -3,25 +3,10 @@
 import math
 from typing import Any, NamedTuple
 
-from ..simd import (
-    broadcast,
-    exp_of_reduced,
-    has_long_registers,
-    lanes_of,
-    load,
-    narrow,
-    store,
-    where,
-)
+from ..simd import broadcast, exp_of_reduced, has_long_registers, lanes_of, load, narrow, store, where
 from .columns import Columns, read, write
 from .compile import formula, specialised_formula
-from .derivatives import (
-    gradient,
-    second_derivative,
-    target_derivatives,
-    targets_gradient,
-    to_keep,
-)
+from .derivatives import gradient, second_derivative, target_derivatives, targets_gradient, to_keep
 from .masses import class_mass
 from .options import transformed
 from .shift import shifted_argument

@@ -34,14 +34,7 @@ from .row_block import BlockSums
 from .shape import BLOCK, block_length, end_of_block, n_classes_of, number_of_blocks
 from .shift import Shift, ratio, shift_for, shifted_exp
 from .sums import Sums, brought_to, of_larger, plus
-from .tally import (
-    Tally,
-    empty_tally,
-    empty_terms,
-    reference_for,
-    tallied,
-    together,
-)
+from .tally import Tally, empty_tally, empty_terms, reference_for, tallied, together
 from .tile import (
     begin,
     derivatives_of,

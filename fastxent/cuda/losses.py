@@ -11,15 +11,7 @@ from numpy.typing import NDArray
 
 from .. import _options, _outputs, _validation, cpu
 from . import package
-from .arrays import (
-    copied_to_host,
-    empty,
-    for_kernel,
-    ready_on,
-    view_if_given,
-    view_of,
-    with_rows_on_two_axes,
-)
+from .arrays import copied_to_host, empty, for_kernel, ready_on, view_if_given, view_of, with_rows_on_two_axes
 from .launch import LANES_IN_BLOCK, MOST_THREADS, launch, threads_for
 from .loss_rows import cross_entropy_lanes, cross_entropy_rows, vectors_kept
 from .options import Arrays, On, arithmetic_of, numbers_of, vector_length

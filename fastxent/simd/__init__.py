@@ -35,17 +35,7 @@ from .elementary import (
 )
 from .lanes import WIDTH, broadcast, first_lanes, lanes_of, only_lane, wide, widest, width
 from .logarithms import log, log1p, log1p_of_fraction, power
-from .memory import (
-    gather,
-    get,
-    load,
-    load_masked,
-    pointer,
-    put,
-    scatter,
-    store,
-    store_masked,
-)
+from .memory import gather, get, load, load_masked, pointer, put, scatter, store, store_masked
 from .storage import arithmetic_type, bfloat16, float16, storage_type
 from .streaming import elements_to_line, fence, prefetch, store_past_caches
 from .subnormals import flush_subnormals, restore_subnormals, without_subnormals

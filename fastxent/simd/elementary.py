@@ -10,17 +10,7 @@ from typing import NamedTuple
 
 from numba.core import types
 
-from .arithmetic import (
-    all_at_most,
-    bits,
-    constant,
-    fma,
-    from_bits,
-    maximum,
-    minimum,
-    polynomial,
-    where,
-)
+from .arithmetic import all_at_most, bits, constant, fma, from_bits, maximum, minimum, polynomial, where
 from .formula import formula, specialised_formula
 from .inlining import inline
 from .vector import Vector

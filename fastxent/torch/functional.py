@@ -97,12 +97,7 @@ def cross_entropy(
     if isinstance(target, Tensor) and target.dtype in INTEGERS:
         target = solve.as_torch_takes(target)  # it has no loss of most others
     return F.cross_entropy(
-        input,
-        target,
-        weight,
-        ignore_index=ignore_index,
-        reduction=reduction,
-        label_smoothing=label_smoothing,
+        input, target, weight, ignore_index=ignore_index, reduction=reduction, label_smoothing=label_smoothing
     )
 
 

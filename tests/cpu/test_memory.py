@@ -36,10 +36,7 @@ for n_rows, n_classes in {}:
 )
 @pytest.mark.parametrize(
     "shapes",
-    [
-        [(40, LANES), (40, SHORT)],
-        pytest.param([(20, 3000), (8, 150_000)], marks=pytest.mark.exhaustive),
-    ],
+    [[(40, LANES), (40, SHORT)], pytest.param([(20, 3000), (8, 150_000)], marks=pytest.mark.exhaustive)],
     ids=str,
 )
 def test_no_kernel_uses_memory_that_it_has_given_back(shapes):

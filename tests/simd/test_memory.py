@@ -114,12 +114,7 @@ def first_of_row(array, i, out):
 @pytest.mark.parametrize("dtype", STORED)
 @pytest.mark.parametrize(
     "view",
-    [
-        lambda m: m,
-        lambda m: m[::-1, 3:],
-        lambda m: m[1::2, 1:],
-        lambda m: m.reshape(2, 3, -1)[:, 1],
-    ],
+    [lambda m: m, lambda m: m[::-1, 3:], lambda m: m[1::2, 1:], lambda m: m.reshape(2, 3, -1)[:, 1]],
     ids=["contiguous", "rows reversed", "every second row", "from 3-D"],
 )
 def test_row_pointer_is_the_address_of_a_row_whatever_the_strides(view, dtype):
