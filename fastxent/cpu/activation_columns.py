@@ -3,7 +3,7 @@
 from numba import prange
 
 from ..simd import empty_float64, first_lanes, lanes_of
-from .activation_rows import NEAR, log_probability
+from .activation_rows import CACHED, log_probability
 from .columns import columns_at, read, write
 from .compile import inline, kernel, or_none
 from .derivatives import high_and_low
@@ -19,7 +19,7 @@ def softmax_columns(n_chunks, logits, out):
     """As `softmax_rows`, to the bit, for rows whose classes lie apart."""
     for chunk in prange(n_chunks):
         tiles = tiles_of_chunk(chunk, n_chunks, logits)
-        loss_chunk(logits, None, 0, 1.0, PLAIN, None, None, out, True, tiles)
+        loss_chunk(logits, None, 0, 1.0, PLAIN, loss=None, lse=None, grad=out, in_blocks=True, tiles=tiles)
 
 
 @or_none
@@ -43,11 +43,11 @@ def _put_log_softmax(out, logits, lse, tiles):
 
 @inline
 def _logsumexp_chunk(logits, lse, out, tiles):
-    step = max(1, NEAR // (n_classes_of(logits) * lanes_of(logits)))
+    step = max(1, CACHED // (n_classes_of(logits) * lanes_of(logits)))
     for first in range(tiles[0], tiles[1], step):
-        near = first, min(first + step, tiles[1])
-        loss_chunk(logits, None, 0, 1.0, PLAIN, None, lse, None, True, near)
-        _put_log_softmax(out, logits, lse, near)
+        cached = first, min(first + step, tiles[1])
+        loss_chunk(logits, None, 0, 1.0, PLAIN, loss=None, lse=lse, grad=None, in_blocks=True, tiles=cached)
+        _put_log_softmax(out, logits, lse, cached)
 
 
 @kernel("lse", "out")

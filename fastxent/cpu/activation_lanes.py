@@ -36,7 +36,7 @@ def softmax_lanes(n_chunks, logits, out):
     """As `softmax_rows`, for few classes."""
     for chunk in prange(n_chunks):
         tiles = tiles_of_chunk(chunk, n_chunks, logits)
-        loss_chunk(logits, None, 0, 1.0, PLAIN, None, None, out, None, tiles)
+        loss_chunk(logits, None, 0, 1.0, PLAIN, loss=None, lse=None, grad=out, in_blocks=None, tiles=tiles)
 
 
 @inline

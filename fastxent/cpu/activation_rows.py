@@ -27,7 +27,7 @@ from .likelihood import likelihood
 from .loss_rows import loss_chunk
 from .options import PLAIN
 from .outcome import all_but_top, slopes_of_lse
-from .row import Row, memory_for, sum_exp
+from .row import Row, memory_for, sum_row
 from .shape import n_classes_of, n_rows_of, rows_of_chunk
 from .shift import Shift, shifted_exp
 from .strided import (
@@ -66,7 +66,7 @@ def softmax_row(logits, out, before, memory):
     """The row, its probabilities to come, and the row before finished."""
     to = derivatives_to(out, logits)
     exps, row = exps_row(to.grad, memory.exps, to.streams.grad), plain_row(to_read(logits), logits.n_classes)
-    sums, _ = sum_exp(row, math.nan, exps, memory, before, PLAIN)
+    sums, _ = sum_row(row, math.nan, exps, memory, before, PLAIN)
     return unfinished_softmax(row, exps, memory, to, sums.shift, sums.top, sums.others)
 
 
@@ -134,7 +134,7 @@ def logsumexp_of(sums, z):
     return likelihood(all_but_top(sums.others, 0.0, largest), sums.top, sums.shift).lse
 
 
-NEAR = 2**16
+CACHED = 2**16
 """Logits that are read a second time while they are in the second-level cache."""
 
 
@@ -151,11 +151,11 @@ def _put_log_softmax(out, logits, lse, rows):
 
 @inline
 def _logsumexp_chunk(logits, lse, out, rows):
-    step = max(1, NEAR // n_classes_of(logits))
+    step = max(1, CACHED // n_classes_of(logits))
     for first in range(rows[0], rows[1], step):
-        near = first, min(first + step, rows[1])
-        loss_chunk(logits, None, 0, 1.0, PLAIN, None, lse, None, near)
-        _put_log_softmax(out, logits, lse, near)
+        cached = first, min(first + step, rows[1])
+        loss_chunk(logits, None, 0, 1.0, PLAIN, loss=None, lse=lse, grad=None, rows=cached)
+        _put_log_softmax(out, logits, lse, cached)
 
 
 @kernel("lse", "out")

@@ -3,7 +3,7 @@
 from numba import prange
 
 from ..simd import empty_float64, row_pointer
-from .activation_rows import NEAR, put_log_probabilities
+from .activation_rows import CACHED, put_log_probabilities
 from .compile import inline, kernel, or_none
 from .loss_short import loss_chunk
 from .options import PLAIN
@@ -16,7 +16,7 @@ def softmax_short(n_chunks, logits, out):
     """As `softmax_rows`, to the bit, for short rows whose classes lie side by side."""
     for chunk in prange(n_chunks):
         rows = rows_of_chunk(chunk, n_chunks, n_rows_of(logits))
-        loss_chunk(logits, None, 0, 1.0, PLAIN, None, None, out, rows)
+        loss_chunk(logits, None, 0, 1.0, PLAIN, loss=None, lse=None, grad=out, rows=rows)
 
 
 @or_none
@@ -28,11 +28,11 @@ def _put_log_softmax(out, logits, lse, rows):
 
 @inline
 def _logsumexp_chunk(logits, lse, out, rows):
-    step = NEAR // n_classes_of(logits)
+    step = CACHED // n_classes_of(logits)
     for first in range(rows[0], rows[1], step):
-        near = first, min(first + step, rows[1])
-        loss_chunk(logits, None, 0, 1.0, PLAIN, None, lse, None, near)
-        _put_log_softmax(out, logits, lse, near)
+        cached = first, min(first + step, rows[1])
+        loss_chunk(logits, None, 0, 1.0, PLAIN, loss=None, lse=lse, grad=None, rows=cached)
+        _put_log_softmax(out, logits, lse, cached)
 
 
 @kernel("lse", "out")

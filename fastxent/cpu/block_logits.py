@@ -32,7 +32,7 @@ from .vectors import full_vectors_end, load_logits
 class Copies(NamedTuple):
     """Working memory for logits of a block, or None."""
 
-    near: Any  # less their offset
+    centred: Any  # less their offset
     computed: Any  # as they are computed with, if that is not as given
 
 
@@ -67,8 +67,8 @@ def _memory_for_computed(logits, n_threads, logit_scale, softcap):
 
 @formula
 def copies_of_thread(copies, thread, z):
-    near, computed = skip(copies.near, thread * block_length(z)), copies.computed
-    return Copies(near, None if computed is None else skip(computed, thread * block_length(z)))
+    centred, computed = skip(copies.centred, thread * block_length(z)), copies.computed
+    return Copies(centred, None if computed is None else skip(computed, thread * block_length(z)))
 
 
 @formula
@@ -166,7 +166,7 @@ def block_after(copies, row, start, n_classes, ahead, options):
 
 
 @inline
-def near_logits(copy, logits, start, stop, shift):
+def centred_logits(copy, logits, start, stop, shift):
     """The logits less their offset, which is 0 unless they are large or +inf."""
     if shift.offset == 0.0:
         return logits

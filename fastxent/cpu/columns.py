@@ -31,11 +31,11 @@ class Columns(NamedTuple):
     row_stride: int  # and from row to row, where all lie on one axis
     are_neighbours: bool  # whether the rows of the lanes are, in memory
     in_rows: bool  # whether the classes of each are, with a row for every lane and as far apart
-    near: Any  # a tile for those in rows, which four at a time take less than class by class; may be None
+    transposed: Any  # a tile for those in rows, which take less four at a time; may be None
 
 
 @formula
-def columns_at(array, start, n_lanes, z, near):
+def columns_at(array, start, n_lanes, z, transposed):
     """The rows from `start`, one in each lane of z (see `strided` for why there is no branch here)."""
     if array is None:
         return None
@@ -50,7 +50,7 @@ def columns_at(array, start, n_lanes, z, near):
         row_stride,
         (row_stride == array.itemsize) & on_one_axis,
         (stride == array.itemsize) & on_one_axis & (n_lanes == lanes_of(z)),
-        near,
+        transposed,
     )
 
 
@@ -72,14 +72,14 @@ def _read_there(columns, j, mask, z):
 
 
 @inline
-def _read_near(columns, j, mask, z):
-    return load(columns.near, j * lanes_of(z)) if columns.in_rows else _read_there(columns, j, mask, z)
+def _read_transposed(columns, j, mask, z):
+    return load(columns.transposed, j * lanes_of(z)) if columns.in_rows else _read_there(columns, j, mask, z)
 
 
 @formula
 def read(columns, j, mask, z):
     """Class j of every lane where the mask is true, 0 elsewhere, in the dtype that z is computed in."""
-    function = _read_there if columns.near is None else _read_near
+    function = _read_there if columns.transposed is None else _read_transposed
     return function(columns, j, mask, z)
 
 
@@ -94,16 +94,16 @@ def _write_there(columns, j, column, mask):
 
 
 @inline
-def _write_near(columns, j, column, mask):
+def _write_transposed(columns, j, column, mask):
     if columns.in_rows:
-        store(columns.near, j * lanes_of(column), column)
+        store(columns.transposed, j * lanes_of(column), column)
     else:
         _write_there(columns, j, column, mask)
 
 
 @formula
 def write(columns, j, column, mask):
-    function = _write_there if columns.near is None else _write_near
+    function = _write_there if columns.transposed is None else _write_transposed
     function(columns, j, column, mask)
 
 
@@ -145,11 +145,11 @@ def write_all(columns, n_classes, mask, tile):
 def fetch(columns, n_classes, mask):
     """Into the tile that `read` takes them from, if there is one."""
     if columns.in_rows:
-        read_all(columns, n_classes, mask, columns.near)
+        read_all(columns, n_classes, mask, columns.transposed)
 
 
 @or_none
 def put_back(columns, n_classes, mask):
     """From the tile that `write` put them into, if there is one."""
     if columns.in_rows:
-        write_all(columns, n_classes, mask, columns.near)
+        write_all(columns, n_classes, mask, columns.transposed)

@@ -42,7 +42,7 @@ class Unfinished(NamedTuple):
     row: Any
     exps: Any  # under the shifts of their blocks
     shifts: Any
-    kept: Any  # transformed logits, or None
+    transformed: Any  # logits, or None
     to: Derivatives
     w_y: float
     shift: Shift
@@ -70,7 +70,7 @@ def finish_vector(unfinished, factors, j, inside, like, options):
     """The derivatives of one vector of classes."""
     row, to = unfinished.row, unfinished.to
     e = load_inside(unfinished.exps, j, inside, like)
-    u = value_at(unfinished.kept, 0.0, j, inside, like)
+    u = value_at(unfinished.transformed, 0.0, j, inside, like)
     m = mass_at(row, j, inside, options.label_smoothing, like)
     w = value_at(row.weight, 1.0, j, inside, like)
     g = gradient(e, u, m, factors, options.label_smoothing, options.logit_scale, options.softcap)

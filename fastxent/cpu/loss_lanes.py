@@ -34,7 +34,7 @@ from .outcome import RowSums, outcome_of, slopes_of
 from .row_lanes import RowOutputs, lanes_in_tile, row_lanes, rows_of_tiles, set_row_lanes, tiles_of_chunk
 from .shape import n_classes_of, n_rows_of
 from .shift import Shift, shift_for, shifted_exp
-from .strided import address, addresses, scratch_kept
+from .strided import address, addresses, scratch_transformed
 from .tally import empty_tally, in_float64, reference_for, tallied
 from .targets import survey
 from .tile import (
@@ -120,7 +120,7 @@ def _kept(inside, y, targets, s, sample_weight, ignore_index):
 
 
 @formula
-def _loss_tile(tile, memory, targets, s, scale, options, start, to, grad, hess, targets_grad):
+def _loss_tile(tile, memory, targets, s, scale, options, start, outputs, grad, hess, targets_grad):
     sums = _sum_tile(tile, targets, options) if memory is None else sum_blocks(memory, tile, targets, options)
     if grad is not None:
         slopes, row_factor = slopes_of(targets, tile.n_classes, sums, options), s * scale
@@ -129,7 +129,7 @@ def _loss_tile(tile, memory, targets, s, scale, options, start, to, grad, hess, 
         else:
             finish_blocks(tile, memory, targets, sums, slopes, grad, hess, targets_grad, row_factor, options)
     outcome = outcome_of(targets, tile.n_classes, sums, options)
-    set_row_lanes(to, start, tile.inside, tile.kept, s, outcome, sums.tally.above, tile.n_classes)
+    set_row_lanes(outputs, start, tile.inside, tile.kept, s, outcome, sums.tally.above, tile.n_classes)
 
 
 @formula
@@ -142,7 +142,7 @@ def _targets(targets, start, inside, ignore_index, z):
 
 
 @formula
-def _near(array, logits, in_blocks):
+def _transposed(array, logits, in_blocks):
     """Memory for few classes; many would be far again until they are used."""
     if array is None or in_blocks is not None:
         return None
@@ -153,13 +153,13 @@ def _near(array, logits, in_blocks):
 def loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, in_blocks, tiles):
     lanes, n_classes = lanes_of(logits), n_classes_of(logits)
     exps = empty_row(lanes * max(1, n_classes), logits)  # the first class is begun unasked
-    kept_logits = scratch_kept(grad, lanes * n_classes, options)
-    near_soft_targets = _near(options.soft_targets, logits, in_blocks)
-    near_hess = _near(options.hess, logits, in_blocks)
-    near_targets_grad = _near(options.targets_grad, logits, in_blocks)
+    scratch_u = scratch_transformed(grad, lanes * n_classes, options)
+    transposed_soft_targets = _transposed(options.soft_targets, logits, in_blocks)
+    transposed_hess = _transposed(options.hess, logits, in_blocks)
+    transposed_targets_grad = _transposed(options.targets_grad, logits, in_blocks)
     y_of, s_of = address(targets), address(options.sample_weight)
-    to = RowOutputs(address(loss), address(lse), address(options.entropy), address(options.rank))
-    asked = in_addresses(options)
+    outputs = RowOutputs(address(loss), address(lse), address(options.entropy), address(options.rank))
+    addressed = in_addresses(options)
     memory = None if in_blocks is None else memory_for_blocks(logits)
     n_rows, control = n_rows_of(logits), flush_subnormals()
     first, stop = rows_of_tiles(tiles, n_rows, lanes)
@@ -172,12 +172,12 @@ def loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, i
         tile = Tile(
             n_classes,
             columns_at(logits, start, n_lanes, z, None),
-            columns_at(options.soft_targets, start, n_lanes, z, address(near_soft_targets)),
+            columns_at(options.soft_targets, start, n_lanes, z, address(transposed_soft_targets)),
             y,
             inside,
             _kept(inside, y, y_of, s, s_of, ignore_index),
             z,
-            address(kept_logits),
+            address(scratch_u),
         )
         _loss_tile(
             tile,
@@ -185,12 +185,12 @@ def loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, i
             y_of,
             s,
             scale,
-            asked,
+            addressed,
             start,
-            to,
+            outputs,
             columns_at(grad, start, n_lanes, z, None),
-            columns_at(options.hess, start, n_lanes, z, address(near_hess)),
-            columns_at(options.targets_grad, start, n_lanes, z, address(near_targets_grad)),
+            columns_at(options.hess, start, n_lanes, z, address(transposed_hess)),
+            columns_at(options.targets_grad, start, n_lanes, z, address(transposed_targets_grad)),
         )
     restore_subnormals(control)
 

@@ -116,7 +116,7 @@ def unfinished_in(slots, slot, places, y, targets, memory, scale, options):
         row,
         exps_at(to, memory),
         memory.shifts,
-        memory.kept,
+        memory.transformed,
         to,
         summed.w_y,
         Shift(summed.shift_offset, summed.shift_exponent),

@@ -1,6 +1,7 @@
 """Cross-entropy over many classes: row by row, classes across the lanes."""
 
 import math
+from typing import Any, NamedTuple
 
 from numba import prange
 
@@ -21,7 +22,7 @@ from .loss_row import (
     unfinished_in,
 )
 from .options import in_addresses
-from .row import memory_for, memory_of_row, sum_exp
+from .row import memory_for, memory_of_row, sum_row
 from .row_lanes import RowOutputs
 from .shape import block_length, n_classes_of, n_rows_of, nearest_of, rows_of_chunk
 from .slots import empty_slots, put_nothing, put_summed, rows_at_once, solve
@@ -38,40 +39,35 @@ def _written(before, places):
             written(place, before.row.n_classes)
 
 
+class Here(NamedTuple):
+    """A row, whether there is one, and whether it is read."""
+
+    places: Any
+    target: Any
+    sample_weight: Any
+    is_row: bool
+    is_kept: bool
+
+
 @inline
-def _step(
-    is_row,
-    is_kept,
-    places,
-    y,
-    s,
-    targets,
-    first_max,
-    ahead,
-    before,
-    places_before,
-    slots,
-    slot,
-    memory,
-    options,
-):
+def _step(here, targets, first_max, ahead, before, slots, slot, memory, options):
     """Sums a row if it is kept, and finishes the one that had its slot before.
 
     Gives the largest logit of the first block of the row ahead, or NaN if it is not known; `first_max` is
     that of this row.
     """
+    places, y, s = here.places, here.target, here.sample_weight
     max_ahead = math.nan
-    if is_kept:
+    if here.is_kept:
         z_y, to = logit_of_target(places.logits, y, targets), derivatives_at(places)
         row = row_to_sum(places, y, z_y, targets, ahead, options)
-        sums, max_ahead = sum_exp(row, first_max, exps_at(to, memory), memory, before, options)
+        sums, max_ahead = sum_row(row, first_max, exps_at(to, memory), memory, before, options)
         put_summed(slots, slot, summed(row, sums, s, targets, options))
     else:
         finish(before, options)
         put_nothing(slots, slot)
-        if is_row:
+        if here.is_row:
             set_derivatives_to_zero(places)
-    _written(before, places_before)
     return where(ahead.is_there, max_ahead, math.nan)
 
 
@@ -91,10 +87,10 @@ def loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, r
     at_once = rows_at_once(n_classes)
     arrays = Arrays(logits, options.soft_targets, grad, options.hess, options.targets_grad)
     packed, scratch = packed_in(arrays, 2 * at_once), memory_for(logits, grad, at_once, 1, options)
-    scratch_slots, asked = empty_slots(), in_addresses(options)
+    scratch_slots, addressed = empty_slots(), in_addresses(options)
     control = flush_subnormals()  # after what may raise a MemoryError
     y_of, s_of, z = address(targets), address(options.sample_weight), address(logits)
-    to = RowOutputs(address(loss), address(lse), address(options.entropy), address(options.rank))
+    outputs = RowOutputs(address(loss), address(lse), address(options.entropy), address(options.rank))
     stop = rows[1] + at_once if rows[0] < rows[1] else rows[0]  # with one more time, to finish the last
     first_copy, first_copy_before = 0, 0  # among packed rows, of which two halves take turns
     first_maxima, n_ahead = (math.nan, math.nan), _rows_to_look_ahead(n_classes, z)
@@ -104,34 +100,20 @@ def loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, r
         for i in range(start, start + at_once):
             slot = i - start
             memory = memory_of_row(addresses(scratch), slot, n_classes, z)
-            here, earlier = nearest_of(i, rows), nearest_of(i - at_once, rows)
+            nearest, earlier = nearest_of(i, rows), nearest_of(i - at_once, rows)
             places_before = places_at(arrays, earlier, packed, first_copy_before + slot)
             y_before = target_of(y_of, earlier)
-            before = unfinished_in(slots, slot, places_before, y_before, y_of, memory, scale, asked)
-            places = places_at(arrays, here, packed, first_copy + slot)
-            y, s = target_of(y_of, here), sample_weight_of(s_of, here)
+            before = unfinished_in(slots, slot, places_before, y_before, y_of, memory, scale, addressed)
+            places = places_at(arrays, nearest, packed, first_copy + slot)
+            y, s = target_of(y_of, nearest), sample_weight_of(s_of, nearest)
             is_row = i < rows[1]
-            is_kept = is_row & (y != ignore_index) & (s != 0.0)
+            here = Here(places, y, s, is_row, is_row & (y != ignore_index) & (s != 0.0))
             ahead = row_ahead(logits, nearest_of(i + n_ahead, rows), i + n_ahead < rows[1])
-            max_ahead = _step(
-                is_row,
-                is_kept,
-                places,
-                y,
-                s,
-                y_of,
-                first_maxima[0],
-                ahead,
-                before,
-                places_before,
-                slots,
-                slot,
-                memory,
-                asked,
-            )
+            max_ahead = _step(here, y_of, first_maxima[0], ahead, before, slots, slot, memory, addressed)
+            _written(before, places_before)
             # Of the next row, and of the last one looked ahead to.
             first_maxima = where(n_ahead == 1, max_ahead, first_maxima[1]), max_ahead
-        solve(slots, start, rows[1], y_of, n_classes, to, asked)
+        solve(slots, start, rows[1], y_of, n_classes, outputs, grad, addressed)
     restore_subnormals(control)
     if grad is not None:
         fence()

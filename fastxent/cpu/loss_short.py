@@ -25,7 +25,6 @@ from .row_set import (
     find_shifts,
     finish_target,
     is_target_left_out,
-    kept_in,
     put_sums,
     put_taken,
     rows_in_set,
@@ -33,6 +32,7 @@ from .row_set import (
     set_in,
     shift_in,
     solve_set,
+    transformed_in,
 )
 from .shape import n_classes_of, n_rows_of, nearest_of, rows_of_chunk
 from .short_row import ToFinish, ToSum, ToTake, walk
@@ -58,15 +58,15 @@ def _row_to_take(rows, slot, logits, n_classes, y, s, is_kept):
 
 
 @formula
-def _row_to_sum(rows, slot, places, n_classes, y, targets, near, options):
+def _row_to_sum(rows, slot, places, n_classes, y, targets, centred, options):
     numbers, z, weight, z_y = rows.numbers, places.logits, options.weight, math.nan
     if options.rank is not None:  # itself: rounding its float64 would make 0 of a subnormal one
         z_y = get(z, max(0, min(y, n_classes - 1)))
     left_out = is_target_left_out(targets, options.label_smoothing, options.entropy)
     target = None if targets is None or left_out is not None else y
     row = Row(z, n_classes, target, z_y, math.nan, places.soft_targets, weight, None)
-    exps, kept = exps_in(rows, slot, n_classes), kept_in(rows, slot, n_classes)
-    memory, reference = Memory(None, Copies(near, None), exps, kept), get(numbers.top, slot)
+    exps, u = exps_in(rows, slot, n_classes), transformed_in(rows, slot, n_classes)
+    memory, reference = Memory(None, Copies(centred, None), exps, u), get(numbers.top, slot)
     bias = get(numbers.bias, slot)
     return ToSum(row, shift_in(numbers, slot), bias, reference_for(reference, exps), memory, y)
 
@@ -77,9 +77,9 @@ def _row_to_finish(rows, slot, places, n_classes, y, options):
         return None
     numbers, to = rows.numbers, Derivatives(THROUGH_CACHES, places.grad, places.hess, places.targets_grad)
     row = Row(to.grad, n_classes, None, math.nan, math.nan, places.soft_targets, options.weight, None)
-    exps, kept = exps_in(rows, slot, n_classes), kept_in(rows, slot, n_classes)
+    exps, u = exps_in(rows, slot, n_classes), transformed_in(rows, slot, n_classes)
     n_classes = where(get(numbers.sample_weight, slot) != 0.0, n_classes, 0)
-    return ToFinish(row, exps, kept, to, get(numbers.top, slot), factors_in(numbers, slot), n_classes, y)
+    return ToFinish(row, exps, u, to, get(numbers.top, slot), factors_in(numbers, slot), n_classes, y)
 
 
 @inline
@@ -100,10 +100,10 @@ def loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, r
     n_classes = n_classes_of(logits)
     at_once = rows_in_set(n_classes, logits)
     arrays = Arrays(logits, options.soft_targets, grad, options.hess, options.targets_grad)
-    scratch, asked = scratch_for(logits, grad, options), in_addresses(options)
+    scratch, addressed = scratch_for(logits, grad, options), in_addresses(options)
     control = flush_subnormals()  # after what may raise a MemoryError
     y_of, s_of = address(targets), address(options.sample_weight)
-    to = RowOutputs(address(loss), address(lse), address(options.entropy), address(options.rank))
+    outputs = RowOutputs(address(loss), address(lse), address(options.entropy), address(options.rank))
     for which in range(2):
         clear(set_in(addresses(scratch), which, n_classes))
     which, first = 0, rows[0] - at_once
@@ -120,15 +120,16 @@ def loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, r
             is_kept = is_row & (y != ignore_index) & (s != 0.0)
             to_take = _row_to_take(there, slot, row_pointer(logits, after), n_classes, y, s, is_kept)
             y = target_of(y_of, i)
-            to_sum = _row_to_sum(here, slot, _row_of(arrays, i), n_classes, y, y_of, memory.near, asked)
+            row, centred = _row_of(arrays, i), memory.centred
+            to_sum = _row_to_sum(here, slot, row, n_classes, y, y_of, centred, addressed)
             y = target_of(y_of, before)
-            to_finish = _row_to_finish(there, slot, _row_of(arrays, before), n_classes, y, asked)
-            _step(n_classes, here, there, slot, to_take, to_sum, to_finish, y_of, asked)
+            to_finish = _row_to_finish(there, slot, _row_of(arrays, before), n_classes, y, addressed)
+            _step(n_classes, here, there, slot, to_take, to_sum, to_finish, y_of, addressed)
             if is_row and not is_kept:
                 set_derivatives_to_zero(places_at(arrays, after, NOT_PACKED, 0))
-        find_shifts(there, asked)
+        find_shifts(there, addressed)
         inside = first_lanes(where(start < rows[0], 0, min(at_once, rows[1] - start)), memory.exps)
-        solve_set(here, start, inside, n_classes, y_of, scale, to, grad, asked)
+        solve_set(here, start, inside, n_classes, y_of, scale, outputs, grad, addressed)
     restore_subnormals(control)
 
 

@@ -51,7 +51,7 @@ def _sum_part(thread, n_threads, logits, targets, i, z_y, options, grad, shared)
 
 
 @inline
-def _solve(logits, targets, is_kept, i, z_y, options, loss, lse, shared, slots):
+def _solve(logits, targets, is_kept, i, z_y, options, loss, lse, grad, shared, slots):
     """Puts the row's sums in the first slot, and what comes of them in its outputs."""
     control = flush_subnormals()
     if is_kept:
@@ -61,8 +61,9 @@ def _solve(logits, targets, is_kept, i, z_y, options, loss, lse, shared, slots):
         put_summed(addresses(slots), 0, summed(row, sums, s, address(targets), in_addresses(options)))
     else:
         put_nothing(addresses(slots), 0)
-    to = RowOutputs(address(loss), address(lse), address(options.entropy), address(options.rank))
-    solve(addresses(slots), i, i + 1, address(targets), n_classes_of(logits), to, in_addresses(options))
+    outputs = RowOutputs(address(loss), address(lse), address(options.entropy), address(options.rank))
+    n_classes, addressed = n_classes_of(logits), in_addresses(options)
+    solve(addresses(slots), i, i + 1, address(targets), n_classes, outputs, grad, addressed)
     restore_subnormals(control)
 
 
@@ -105,7 +106,7 @@ def cross_entropy_split(n_threads, logits, targets, ignore_index, divisor, optio
             z_y = logit_of_target(row_at(logits, i, None, 0), y, targets)
             for thread in prange(n_threads):
                 _sum_part(thread, n_threads, logits, targets, i, z_y, options, grad, shared)
-        _solve(logits, targets, is_kept, i, z_y, options, row_losses, lse, shared, slots)
+        _solve(logits, targets, is_kept, i, z_y, options, row_losses, lse, grad, shared, slots)
         if grad is not None:
             if is_kept:
                 for thread in prange(n_threads):

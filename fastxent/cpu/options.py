@@ -41,20 +41,14 @@ def _is_on(array):
 @formula
 def in_addresses(options):
     """As functions with branches take them (see `strided`), which are given the other arrays apart."""
-    return Options(
-        None,
-        address(options.weight),
-        None,
-        options.label_smoothing,
-        options.focal_gamma,
-        options.z_loss,
-        options.softcap,
-        options.logit_scale,
-        _is_on(options.rank),
-        _is_on(options.entropy),
-        None,
-        None,
-        options.divergence,
+    return options._replace(
+        soft_targets=None,
+        weight=address(options.weight),
+        sample_weight=None,
+        rank=_is_on(options.rank),
+        entropy=_is_on(options.entropy),
+        hess=None,
+        targets_grad=None,
     )
 
 

@@ -24,10 +24,10 @@ class Shared(NamedTuple):
     """
 
     shifts: Any
-    near: Any
+    centred: Any
     computed: Any
     exps: Any
-    kept: Any
+    transformed: Any
     sums: Any  # of each block
 
 
@@ -37,16 +37,16 @@ _N_SUMS = 8
 
 @formula
 def shared_for(logits, out, n_threads, options):
-    shifts, copies, exps, kept = memory_for(logits, out, 1, n_threads, options)
+    shifts, copies, exps, u = memory_for(logits, out, 1, n_threads, options)
     n_blocks = number_of_blocks(n_classes_of(logits), logits)
-    return Shared(shifts, copies.near, copies.computed, exps, kept, empty_float64(_N_SUMS * n_blocks))
+    return Shared(shifts, copies.centred, copies.computed, exps, u, empty_float64(_N_SUMS * n_blocks))
 
 
 @formula
 def memory_of_thread(shared, thread, z):
     """The addresses of what `row` needs."""
-    copies = copies_of_thread(addresses(Copies(shared.near, shared.computed)), thread, z)
-    return Memory(address(shared.shifts), copies, address(shared.exps), address(shared.kept))
+    copies = copies_of_thread(addresses(Copies(shared.centred, shared.computed)), thread, z)
+    return Memory(address(shared.shifts), copies, address(shared.exps), address(shared.transformed))
 
 
 @formula
@@ -72,7 +72,7 @@ def _sums_at(sums, start, z):
 
 @inline
 def sum_part(thread, n_threads, row, exps, memory, sums, options):
-    """Sums each block of a part; other than that as `sum_exp`."""
+    """Sums each block of a part; other than that as `sum_row`."""
     z, n_classes = row.logits, row.n_classes
     first, last = part_of_thread(thread, n_threads, z, n_classes)
     logits, block_max = block_at(memory.copies, z, first, last, options)

@@ -19,7 +19,7 @@ from .options import transformed
 from .row_block import sum_block
 from .shape import block_length, end_of_block, n_classes_of, number_of_blocks
 from .shift import ratio_of_scalars, shift_for, shifted_exp
-from .strided import scratch_exps, scratch_kept
+from .strided import scratch_exps, scratch_transformed
 from .sums import Sums, brought_to, of_larger, plus
 from .tally import Tally, plus_lanes, reference_for
 
@@ -42,8 +42,8 @@ class Memory(NamedTuple):
 
     shifts: Any  # of each block
     copies: Copies
-    exps: Any  # for exponentials that are not stored where the derivatives go; may be None, as may kept
-    kept: Any  # for transformed logits
+    exps: Any  # for exponentials that are not stored where the derivatives go; may be None, as may the next
+    transformed: Any  # logits, for the derivatives
 
 
 @formula
@@ -51,16 +51,16 @@ def memory_for(logits, out, n_rows, n_threads, options):
     """For so many unfinished rows and threads; if `out` is not None, for derivatives that go there."""
     n_classes = n_classes_of(logits)
     shifts = empty_float64(n_rows * 2 * number_of_blocks(n_classes, logits))
-    exps, kept = scratch_exps(logits, out, n_rows), scratch_kept(out, n_rows * n_classes, options)
-    return Memory(shifts, copies_for(logits, n_threads, options), exps, kept)
+    exps, u = scratch_exps(logits, out, n_rows), scratch_transformed(out, n_rows * n_classes, options)
+    return Memory(shifts, copies_for(logits, n_threads, options), exps, u)
 
 
 @formula
 def memory_of_row(memory, slot, n_classes, z):
     """What one of the rows has of it."""
     exps = None if memory.exps is None else skip(memory.exps, slot * n_classes)
-    kept = None if memory.kept is None else skip(memory.kept, slot * n_classes)
-    return Memory(skip(memory.shifts, slot * 2 * number_of_blocks(n_classes, z)), memory.copies, exps, kept)
+    u = None if memory.transformed is None else skip(memory.transformed, slot * n_classes)
+    return Memory(skip(memory.shifts, slot * 2 * number_of_blocks(n_classes, z)), memory.copies, exps, u)
 
 
 @formula
@@ -132,7 +132,7 @@ def sums_of_block(row, logits, start, block_max, exps, memory, before, options):
 
 
 @inline
-def sum_exp(row, first_max, exps, memory, before, options):
+def sum_row(row, first_max, exps, memory, before, options):
     """The sums over one row, while the row before is finished, if it is not None.
 
     With `exps`, which may be the logits, every exponential is stored there, and the shift of each block

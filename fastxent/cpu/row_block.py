@@ -20,7 +20,7 @@ from ..simd import (
     skip,
     where,
 )
-from .block_logits import Stretch, load_stretch, near_logits
+from .block_logits import Stretch, centred_logits, load_stretch
 from .compile import formula, inline, specialised_formula
 from .derivatives import to_keep
 from .exact_sum import add, empty_sum
@@ -49,30 +49,30 @@ class Block(NamedTuple):
 
     row: Any
     logits: Stretch
-    near: Stretch  # less their offset
+    centred: Stretch  # less their offset
     shift: Any
     reference: float
     exps: Any
-    kept: Any  # for transformed logits
+    transformed: Any  # logits, for the derivatives
 
 
 @formula
 def _argument(block, j, inside, like):
     """What the exponentials of a vector of classes are computed from."""
-    return reduced_for_exp(load_stretch(block.near, j, inside, like), block.shift.exponent)
+    return reduced_for_exp(load_stretch(block.centred, j, inside, like), block.shift.exponent)
 
 
 @formula
 def _others(e, block, j, inside, like, options):
     """Stores exponentials, if asked. Gives them, 0 for the target, and what the classes add to the tally."""
-    row, exps, kept, label_smoothing = block.row, block.exps, block.kept, options.label_smoothing
+    row, exps, label_smoothing = block.row, block.exps, options.label_smoothing
     z = load_logits(row.logits, j, inside, like)
     u = load_stretch(block.logits, j, inside, like)
     within = inside if block.logits.is_padded is None else None
     if exps is not None:
         store_inside(exps, j, to_keep(e, u, label_smoothing, options.softcap), within)
-    if kept is not None:
-        store_inside(kept, j, u, within)
+    if block.transformed is not None:
+        store_inside(block.transformed, j, u, within)
     m = mass_at(row, j, inside, label_smoothing, like)
     terms = terms_of(z, row.z_y, u, e, m, block.reference, options.divergence)
     return e if row.target is None else _zero_lane(row.target - j, e, like), terms
@@ -172,8 +172,8 @@ def sum_block(row, logits, start, shift, bias, reference, exps, memory, before, 
     z, stop, computed = row.logits, end_of_block(start, row.n_classes, row.logits), memory.copies.computed
     like = wide_like(z, options.label_smoothing, options.entropy)
     full = full_vectors_end(like, start, stop)
-    near = near_logits(memory.copies.near, logits, start, stop, shift)
-    block = Block(row, logits, near, shift, reference, exps, memory.kept)
+    centred = centred_logits(memory.copies.centred, logits, start, stop, shift)
+    block = Block(row, logits, centred, shift, reference, exps, memory.transformed)
     meanwhile = Meanwhile(start, _next_block(start, row), computed, before, inner)
     sums, ahead = BlockSums(empty_sum(bias), empty_tally(bias)), broadcast(-math.inf, like)
     sums, ahead = _sum_vectors(sums, block, full, meanwhile, ahead, options)

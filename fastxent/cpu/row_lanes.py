@@ -49,9 +49,9 @@ def set_lanes(vector, start, inside, x):
 
 
 @formula
-def set_row_lanes(to, start, inside, kept, s, outcome, above, n_classes):
+def set_row_lanes(outputs, start, inside, kept, s, outcome, above, n_classes):
     """The results of rows; those of rows not kept are 0, and all of their classes above."""
-    set_lanes(to.loss, start, inside, where(kept, s * outcome.loss, 0.0))
-    set_lanes(to.lse, start, inside, where(kept, outcome.lse, 0.0))
-    set_lanes(to.entropy, start, inside, where(kept, outcome.entropy, 0.0))
-    set_lanes(to.rank, start, inside, where(kept, above, n_classes))
+    set_lanes(outputs.loss, start, inside, where(kept, s * outcome.loss, 0.0))
+    set_lanes(outputs.lse, start, inside, where(kept, outcome.lse, 0.0))
+    set_lanes(outputs.entropy, start, inside, where(kept, outcome.entropy, 0.0))
+    set_lanes(outputs.rank, start, inside, where(kept, above, n_classes))

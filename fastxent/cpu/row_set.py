@@ -27,7 +27,7 @@ from .row_lanes import set_row_lanes
 from .shape import BLOCK, n_classes_of
 from .shift import Shift, shift_for, shifted_exp
 from .short_row import copy_length
-from .strided import scratch_kept
+from .strided import scratch_transformed
 from .tally import Tally, plus_lanes
 from .targets import weight_of
 from .vectors import load_float64
@@ -66,7 +66,7 @@ class Numbers(NamedTuple):
 class RowSet(NamedTuple):
     numbers: Numbers
     exps: Any  # or copies of logits
-    kept: Any
+    transformed: Any
 
 
 class Scratch(NamedTuple):
@@ -74,8 +74,8 @@ class Scratch(NamedTuple):
 
     numbers: Any
     exps: Any
-    kept: Any
-    near: Any
+    transformed: Any
+    centred: Any
 
 
 @formula
@@ -91,7 +91,7 @@ def scratch_for(logits, grad, options):
     return Scratch(
         empty_float64(2 * len(Numbers._fields) * lanes_of(logits)),
         empty_row(size, logits),
-        scratch_kept(grad, size, options),
+        scratch_transformed(grad, size, options),
         empty_row(copy_length(n_classes, logits), logits),
     )
 
@@ -101,8 +101,8 @@ def set_in(scratch, which, n_classes):
     z, n = scratch.exps, len(Numbers._fields)
     places = (skip(scratch.numbers, (which * n + field) * lanes_of(z)) for field in range(n))
     first = which * rows_in_set(n_classes, z) * copy_length(n_classes, z)
-    kept = None if scratch.kept is None else skip(scratch.kept, first)
-    return RowSet(Numbers(*places), skip(scratch.exps, first), kept)
+    u = None if scratch.transformed is None else skip(scratch.transformed, first)
+    return RowSet(Numbers(*places), skip(scratch.exps, first), u)
 
 
 @formula
@@ -118,8 +118,9 @@ def exps_in(rows, slot, n_classes):
 
 
 @formula
-def kept_in(rows, slot, n_classes):
-    return None if rows.kept is None else skip(rows.kept, slot * copy_length(n_classes, rows.exps))
+def transformed_in(rows, slot, n_classes):
+    u = rows.transformed
+    return None if u is None else skip(u, slot * copy_length(n_classes, rows.exps))
 
 
 @formula
@@ -192,7 +193,7 @@ def _loaded(rows):
 
 
 @formula
-def solve_set(rows, start, inside, n_classes, targets, scale, to, grad, options):
+def solve_set(rows, start, inside, n_classes, targets, scale, outputs, grad, options):
     """What the rows are finished with is stored, and where inside the results that are one a row."""
     z, numbers = rows.exps, _loaded(rows)
     s, w_y = numbers.sample_weight, numbers.w_y
@@ -213,7 +214,7 @@ def solve_set(rows, start, inside, n_classes, targets, scale, to, grad, options)
             store(rows.numbers.target_grad, 0, g)
             store(rows.numbers.target_hess, 0, h)
     outcome = outcome_of(targets, n_classes, sums, options)
-    set_row_lanes(to, start, inside, s != 0.0, s, outcome, above, n_classes)
+    set_row_lanes(outputs, start, inside, s != 0.0, s, outcome, above, n_classes)
 
 
 @formula

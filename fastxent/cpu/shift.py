@@ -4,7 +4,7 @@ Every exponential is taken as e^(z − offset)·2^(−exponent), with one shift 
 classes of a block, so that the largest comes out between √½ and √2; sums under different shifts are brought
 to the one for the largest of all. For ordinary logits the
 offset is 0 and nothing is subtracted: z keeps all its digits, where the textbook's z − max rounds. Only
-for maxima beyond `near`, where every class that matters is within a factor of two of the maximum and
+for maxima beyond `offset_from`, where every class that matters is within a factor of two of the maximum and
 the subtraction is therefore exact, is the maximum itself the offset. Next to the largest of their block,
 exponentials of less than 2^−125.5 (float64: 2^−1021.5) are 0.
 
@@ -18,6 +18,8 @@ import numpy as np
 from numba import types
 
 from ..simd import (
+    LN2_HIGH,
+    LN2_LOW,
     arithmetic_type,
     below_overflow,
     exp_of_reduced,
@@ -33,7 +35,6 @@ from ..simd import (
 from .compile import formula, inline, specialised_formula
 
 LOG2_E = 1 / math.log(2)
-LN2_HIGH, LN2_LOW = 0.6931471805601177, -1.7239444525614835e-13
 
 
 class Shift(NamedTuple):
@@ -71,7 +72,7 @@ def ratio_of_scalars(old, new):
 
 
 class _Range(NamedTuple):
-    near: float
+    offset_from: float
     largest: float
 
 
@@ -84,8 +85,8 @@ _RANGES = {
 @specialised_formula
 def range_of(z):
     """The absolute maximum from which logits of z's dtype need an offset, and the largest finite number."""
-    near, largest = _RANGES[arithmetic_type(z.dtype)]
-    return lambda z: (near, largest)
+    offset_from, largest = _RANGES[arithmetic_type(z.dtype)]
+    return lambda z: (offset_from, largest)
 
 
 @formula
@@ -95,10 +96,10 @@ def shift_for(top, z):
     An infinite maximum gets a finite offset: −inf then still gives 0 and +inf gives +inf, and what is
     computed from them becomes the right infinity or NaN by itself.
     """
-    near, largest = range_of(z)
-    is_near = maximum(top, -top) < near
-    offset = where(is_near, 0.0, maximum(-largest, minimum(largest, top)))
-    exponent = round_to_integer(where(is_near, top, 0.0) * LOG2_E)
+    offset_from, largest = range_of(z)
+    is_near_0 = maximum(top, -top) < offset_from
+    offset = where(is_near_0, 0.0, maximum(-largest, minimum(largest, top)))
+    exponent = round_to_integer(where(is_near_0, top, 0.0) * LOG2_E)
     return Shift(offset, exponent)
 
 

@@ -9,7 +9,7 @@ import math
 from typing import Any, NamedTuple
 
 from ..simd import broadcast, first_lanes, lanes_of, maximum, reduce_max, store, widest
-from .block_logits import Stretch, near_logits
+from .block_logits import Stretch, centred_logits
 from .compile import formula, inline, or_none
 from .derivatives import Factors
 from .exact_sum import BIAS, empty_sum
@@ -42,7 +42,7 @@ class ToSum(NamedTuple):
 class ToFinish(NamedTuple):
     row: Row
     exps: Any
-    kept: Any
+    transformed: Any
     to: Derivatives
     top: float
     factors: Factors
@@ -78,8 +78,8 @@ def _block(to_sum, n_classes):
         return None
     row, shift, _, reference, memory, _ = to_sum
     copy, stop = Stretch(memory.exps, 0, True), copy_length(n_classes, memory.exps)
-    near = near_logits(memory.copies.near, copy, 0, stop, shift)
-    return Block(row, copy, near, shift, reference, memory.exps, memory.kept)
+    centred = centred_logits(memory.copies.centred, copy, 0, stop, shift)
+    return Block(row, copy, centred, shift, reference, memory.exps, memory.transformed)
 
 
 @formula

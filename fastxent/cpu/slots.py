@@ -81,7 +81,7 @@ def slopes_in(slots, slot):
 
 
 @formula
-def solve(slots, start, stop, targets, n_classes, to, options):
+def solve(slots, start, stop, targets, n_classes, outputs, grad, options):
     """The slopes of the rows from `start` to before `stop`, of those in the slots, from what was summed.
 
     Results that are one a row are stored.
@@ -96,9 +96,10 @@ def solve(slots, start, stop, targets, n_classes, to, options):
         Shift(rows.shift_offset, rows.shift_exponent),
         Tally(rows.mass, rows.mass_gap, rows.entropy_gap, rows.above),
     )
-    for field, value in enumerate(slopes_of(targets, n_classes, sums, options)):
-        store(slots.slopes, field * SLOTS, value)
+    if grad is not None:
+        for field, value in enumerate(slopes_of(targets, n_classes, sums, options)):
+            store(slots.slopes, field * SLOTS, value)
     kept = rows.sample_weight != 0.0
     inside = first_lanes(min(stop - start, rows_at_once(n_classes)), slots.summed)
     outcome = outcome_of(targets, n_classes, sums, options)
-    set_row_lanes(to, start, inside, kept, rows.sample_weight, outcome, rows.above, n_classes)
+    set_row_lanes(outputs, start, inside, kept, rows.sample_weight, outcome, rows.above, n_classes)

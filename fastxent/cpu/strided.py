@@ -156,7 +156,7 @@ def set_to_zero(row):
 
 
 @formula
-def scratch_kept(grad, size, options):
+def scratch_transformed(grad, size, options):
     """Memory for transformed logits, where derivatives need them that the gradient may overwrite."""
     gradient_needs_none = options.softcap is None or options.label_smoothing is None
     if grad is None or (options.targets_grad is None and gradient_needs_none):

@@ -23,6 +23,8 @@ from .arithmetic import (
     widen,
 )
 from .elementary import (
+    LN2_HIGH,
+    LN2_LOW,
     below_overflow,
     exp,
     exp_of_reduced,
@@ -43,6 +45,8 @@ from .transpose import load_four, store_four
 from .vector import VECTOR_BYTES, Mask, Vector, has_long_registers
 
 __all__ = [
+    "LN2_HIGH",
+    "LN2_LOW",
     "VECTOR_BYTES",
     "WIDTH",
     "Mask",

@@ -28,6 +28,9 @@ class _Constants(NamedTuple):
     tanh_near_0: tuple[float, ...]  # of float64 there is none
 
 
+LN2_HIGH, LN2_LOW = 0.6931471805601177, -1.7239444525614835e-13
+"""log 2 in float64, a number that small integers can be multiplied by exactly, and the rest."""
+
 _FLOAT32 = _Constants(
     mantissa_bits=23,
     bias=127,
@@ -42,8 +45,8 @@ _FLOAT32 = _Constants(
 _FLOAT64 = _Constants(
     mantissa_bits=52,
     bias=1023,
-    ln2_high=0.6931471805601177,
-    ln2_low=-1.7239444525614835e-13,
+    ln2_high=LN2_HIGH,
+    ln2_low=LN2_LOW,
     exp=(
         1.0,
         1.0,
