@@ -36,3 +36,7 @@ def __getattr__(name: str) -> _Any:
     if name == "cuda":
         return _import_module(".cuda", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__", "cuda"]

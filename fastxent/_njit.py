@@ -61,7 +61,7 @@ def _check_inputs(given: dict[str, Any], n_axes: int) -> None:
         *((name, 0, real) for name in _NUMBERS),
     ):
         what = "an integer" if dtypes is integer else "a real number"
-        wanted = f"an array with {axes} axes, each element {what}," if axes else what
+        wanted = f"a {axes}-D array, each element {what}," if axes else what
         is_right = _is_array(given[name], axes, *dtypes) or (given[name] is None and name != "targets")
         _require(is_right, name, f"{wanted} where Numba compiles the call", given[name])
     is_uint64 = given["ignore_index"] is not None and types.unliteral(given["ignore_index"]) == types.uint64
@@ -84,7 +84,7 @@ def _check_outputs(given: dict[str, Any], n_axes: int) -> None:
         out = given.get(name)
         if out is not None:
             is_right = isinstance(out, types.Array) and (out.dtype, out.ndim) == (dtype, axes) and out.mutable
-            _require(is_right, name, f"an array of {dtype} with {axes} axes that can be written", out)
+            _require(is_right, name, f"a {axes}-D array of {dtype} that can be written", out)
     of_targets = given.get("targets_grad_out")
     _require(of_targets is None, "targets_grad_out", "left out: classes have no gradient", of_targets)
     if given.get("hess_out") and given["softcap"]:

@@ -32,7 +32,7 @@ from .simd.formula import formula
 from .simd.overlap import first_overlapping, overlaps_itself
 
 
-class _Invalid(ValueError):
+class Invalid(ValueError):
     """Compiled code raises it with a message, and the values to put in."""
 
     def __str__(self):
@@ -43,14 +43,14 @@ class _Invalid(ValueError):
 _OUTPUTS = "loss_out", "lse_out", "rank_out", "entropy_out", "hess_out", "grad_out"
 
 
-class _Overlap(ValueError):
+class Overlap(ValueError):
     def __str__(self):
         name = _OUTPUTS[self.args[0]]
         but = ", unless it is the logits" if name == "grad_out" else ""
         return f"{name} must not overlap another array in memory, nor lie between its elements{but}"
 
 
-class _NoClass(IndexError):
+class NoClass(IndexError):
     def __str__(self):
         shape, i, target, n_classes, ignore_index = self.args
         if target == NO_CLASS_BEYOND:
@@ -90,10 +90,10 @@ def _check_of_weights(name: str) -> Any:
     def check(weights, shape):
         if weights is not None:
             if weights.shape != shape:
-                raise _Invalid(of_shape, shape, weights.shape)
+                raise Invalid(of_shape, shape, weights.shape)
             i = _first_bad(weights)
             if i >= 0:
-                raise _Invalid(of_values, weights.flat[i], i)
+                raise Invalid(of_values, weights.flat[i], i)
 
     return check
 
@@ -106,9 +106,9 @@ def _check_of_output(name: str) -> Any:
     def check(out, shape):
         if out is not None:
             if out.shape != shape:
-                raise _Invalid(of_shape, shape, out.shape)
+                raise Invalid(of_shape, shape, out.shape)
             if overlaps_itself(out):
-                raise _Invalid(of_strides, out.strides)
+                raise Invalid(of_strides, out.strides)
 
     return check
 
@@ -119,7 +119,7 @@ def _check_of_factor(name: str) -> Any:
     @function
     def check(number, least, most):
         if number is not None and not least <= number <= most:
-            raise _Invalid(of_range, least, most, number)
+            raise Invalid(of_range, least, most, number)
 
     return check
 
@@ -134,17 +134,17 @@ _check_softcap, _check_scale = map(_check_of_factor, ("softcap", "logit_scale"))
 @function
 def _check_numbers(ignore_index, label_smoothing, focal_gamma, z_loss, normalizer, hess_out):
     if ignore_index == NO_CLASS_BEYOND:
-        raise _Invalid("ignore_index must be from -2**63 to 2**63 - 2, got {}", ignore_index)
+        raise Invalid("ignore_index must be from -2**63 to 2**63 - 2, got {}", ignore_index)
     if label_smoothing is not None and not 0.0 <= label_smoothing <= 1.0:
-        raise _Invalid("label_smoothing must be from 0 to 1, got {}", label_smoothing)
+        raise Invalid("label_smoothing must be from 0 to 1, got {}", label_smoothing)
     if focal_gamma is not None and not 0.0 <= focal_gamma < math.inf:
-        raise _Invalid("focal_gamma must be finite and at least 0, got {}", focal_gamma)
+        raise Invalid("focal_gamma must be finite and at least 0, got {}", focal_gamma)
     if z_loss is not None and not 0.0 <= z_loss < math.inf:
-        raise _Invalid("z_loss must be finite and at least 0, got {}", z_loss)
+        raise Invalid("z_loss must be finite and at least 0, got {}", z_loss)
     if normalizer is not None and not LEAST_NORMALIZER <= normalizer < math.inf:
-        raise _Invalid("normalizer must be finite and at least 2**-126, got {}", normalizer)
+        raise Invalid("normalizer must be finite and at least 2**-126, got {}", normalizer)
     if hess_out is not None and focal_gamma is not None and focal_gamma != 0.0:
-        raise _Invalid("hess_out cannot be had with focal_gamma, where the Hessian is not that of softmax")
+        raise Invalid("hess_out cannot be had with focal_gamma, where the Hessian is not that of softmax")
 
 
 _go_one_a_lane = function(_dispatch._go_one_a_lane)
@@ -210,7 +210,7 @@ def solver(reduction: str, **given: types.Type | None) -> Any:
         # fmt: on
         z, y, w, s = as_rows(logits), as_y(targets), as_w(weight), as_s(sample_weight)
         if y.shape != z.shape[:-1]:
-            raise _Invalid(
+            raise Invalid(
                 "targets must have shape {}, that of logits without its class axis; got {}",
                 z.shape[:-1],
                 y.shape,
@@ -230,7 +230,7 @@ def solver(reduction: str, **given: types.Type | None) -> Any:
         inputs = z, y_given(targets), w_given(weight), s_given(sample_weight)
         i = first_overlapping(inputs, (loss_out, lse_out, rank_out, entropy_out, h, g))
         if i >= 0:
-            raise _Overlap(i)
+            raise Overlap(i)
 
         losses, lse, rank, entropy = new_losses(z), new_lse(z), new_rank(z), new_entropy(z)
         # fmt: off
@@ -242,7 +242,7 @@ def solver(reduction: str, **given: types.Type | None) -> Any:
         divisor = _float_or(normalizer, usual_divisor)
         loss, bad = _run(z, y, ignore_index, divisor, options, losses, lse, g)
         if bad >= 0:
-            raise _NoClass(logits.shape[:-1], bad, y.flat[bad], z.shape[-1], ignore_index)
+            raise NoClass(logits.shape[:-1], bad, y.flat[bad], z.shape[-1], ignore_index)
         if loss_out is not None:
             put_values(loss_out, losses)
         if lse_out is not None:

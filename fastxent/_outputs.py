@@ -39,7 +39,8 @@ def output(name: str, array: Any, shape: tuple[int, ...], dtype: np.dtype[Any], 
     if not isinstance(array, np.ndarray) or isinstance(array, MaskedArray):
         raise TypeError(f"{name} must be a plain NumPy array, got {type(array).__name__}")
     if array.dtype != dtype:
-        raise TypeError(f"{name} must be {dtype}, as the results are; got {array.dtype}")
+        wanted = f"{dtype} or float32" if is_half(dtype) else f"{dtype}, as the results are"
+        raise TypeError(f"{name} must be {wanted}; got {array.dtype}")
     if array.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
     _check_can_be_written(name, array)

@@ -28,10 +28,10 @@ LEAST_NORMALIZER = 2.0**-126
 def plain_targets(
     logits: Any, targets: Any, axis: Any, ignore_index: Any, grad_out: Any
 ) -> NDArray[np.int64] | None:
-    """The targets, if all of these are what training loops pass, so that nothing is left to check but each.
+    """The targets as int64, if the arguments are what training loops pass; None if any is not.
 
     A contiguous matrix of float32 or float64, an integer target for each row, and for the gradient nothing,
-    the logits, or an array like them. None if anything is otherwise.
+    the logits, or an array like them. Only the targets' values then remain to be checked.
     """
     if (
         type(logits) is type(targets) is np.ndarray
@@ -100,8 +100,9 @@ def check_if_soft(y: NDArray[Any], logits: NDArray[Any], shape: tuple[int, ...],
     if y.dtype != _INT64 and y.dtype.kind not in "iu":
         raise TypeError(f"targets must be integers, or floats as logits are; got {y.dtype}")
     if y.shape != shape:
+        but = "; probabilities must be floats" if y.shape == logits.shape else ""
         raise ValueError(
-            f"targets must have shape {shape}, that of {of} without its class axis; got {y.shape}"
+            f"targets must have shape {shape}, that of {of} without its class axis; got {y.shape}{but}"
         )
     return False
 
@@ -109,8 +110,7 @@ def check_if_soft(y: NDArray[Any], logits: NDArray[Any], shape: tuple[int, ...],
 def check_fractions(targets: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Targets of this shape as floats, of this dtype if they were integers or booleans."""
     t = as_array("targets", targets)
-    if t.shape != shape:
-        raise ValueError(f"targets must have shape {shape}, as logits have; got {t.shape}")
+    check_shape("targets", t, "logits", shape)
     if is_float(t.dtype):
         return t
     if t.dtype.kind not in "biu":
@@ -147,6 +147,16 @@ def float_array(name: str, value: Any) -> NDArray[Any]:
     if array.ndim == 0:
         raise ValueError(f"{name} must have at least one axis; got a scalar")
     return array
+
+
+def check_shape(name: str, array: NDArray[Any], other_name: str, shape: tuple[int, ...]) -> None:
+    if array.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, that of {other_name}; got {array.shape}")
+
+
+def check_dtype(name: str, array: NDArray[Any], other_name: str, dtype: np.dtype[Any]) -> None:
+    if array.dtype != dtype:
+        raise TypeError(f"{name} must be {dtype}, as {other_name} is; got {array.dtype}")
 
 
 def classes_last(array: NDArray[Any], axis: Any) -> NDArray[Any]:

@@ -42,7 +42,8 @@ def binary_cross_entropy(
         Of the logits' shape: floats of any of their dtypes from 0 to 1, or integers or booleans, 0 or 1,
         which are copied to floats.
     weight
-        Of each element: finite, at least 0, and of a shape that broadcasts to the logits'.
+        Of each element: finite, at least 0, and of a shape that broadcasts to the logits'. Weights that vary
+        over the first axis take memory of the logits' size.
     pos_weight
         The same, for the first term alone: more than 1 where positives are rare.
     label_smoothing

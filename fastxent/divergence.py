@@ -128,8 +128,7 @@ def _solve(
     shape = z.shape[:-1]
     divisor = _validation.check_reduction(reduction, normalizer)
     soft_targets = _validation.float_array("targets", targets)  # a distribution, not a class
-    if soft_targets.shape != logits.shape:
-        raise ValueError(f"targets must have the shape of logits, {logits.shape}; got {soft_targets.shape}")
+    _validation.check_shape("targets", soft_targets, "logits", logits.shape)
     options = cpu.Options(
         soft_targets=_validation.classes_last(soft_targets, axis),
         sample_weight=_options.weights("sample_weight", sample_weight, shape),

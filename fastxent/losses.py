@@ -92,9 +92,9 @@ def cross_entropy(
 
     Returns
     -------
-    float, summed in float64; for reduction="none" an array of the rows' shape and the dtype of `loss_out`,
-    which it is if given. A row of −inf only, with NaN, with +inf, or whose target's logit is −inf has the
-    loss NaN or +inf that the formula gives, and no other row is touched by it.
+    float, summed in float64; for reduction="none" an array of the rows' shape, () for 1-D logits, and of the
+    dtype of `loss_out`, which it is if given. A row of −inf only, with NaN, with +inf, or whose target's
+    logit is −inf has the loss NaN or +inf that the formula gives, and no other row is touched by it.
 
     Raises
     ------

@@ -172,7 +172,7 @@ BAD_CALLS = {
         TypeError,
         "targets must be float32, .* got int64",
     ),
-    "targets of another shape": ((Z, T[:3]), {}, ValueError, "must have the shape of logits"),
+    "targets of another shape": ((Z, T[:3]), {}, ValueError, r"must have shape \(.*, that of logits"),
     "axis": ((Z, T), {"axis": 2}, ValueError, "axis must be from -2 to 1"),
     "sample weight of another shape": ((Z, T), {"sample_weight": [1]}, ValueError, "must have shape"),
     "negative sample weight": ((Z, T), {"sample_weight": [1, 1, 1, -1]}, ValueError, "at least 0, got -1.0"),
@@ -214,5 +214,5 @@ def test_output_that_lies_on_another_array_is_refused(out, error, message):
 
 @pytest.mark.parametrize("function", [kl_divergence, kl_divergence_with_grad])
 def test_an_empty_list_is_no_distribution_for_each_of_no_rows(function):
-    with pytest.raises(ValueError, match=r"must have the shape of logits, \(0, 5\)"):
+    with pytest.raises(ValueError, match=r"must have shape \(0, 5\), that of logits"):
         function(Z[:0], [])

@@ -135,16 +135,16 @@ def test_a_uint64_target_that_int64_cannot_hold_is_not_taken_for_minus_100():
 
 
 NOT_COMPILED = {
-    "targets must be an array with 1 axes, each element an integer,": "cross_entropy(z, z)",
+    "targets must be a 1-D array, each element an integer,": "cross_entropy(z, z)",
     "logits must be a float32 or float64 array": "cross_entropy(y, y)",
     "axis must be -1": "cross_entropy(z, y, axis=0)",
-    "weight must be an array": "cross_entropy(z, y, weight=1.0)",
+    "weight must be a 1-D array": "cross_entropy(z, y, weight=1.0)",
     "z_loss must be a real number": "cross_entropy(z, y, z_loss=half)",
     "softcap must be a real number": 'cross_entropy(z, y, softcap="1")',
     "z_loss must be given, or left out": "cross_entropy(z, y, z_loss=None)",
     'reduction must be the constant "mean", "sum" or "none"': 'cross_entropy(z, y, reduction="all")',
     "normalizer divides the mean": 'cross_entropy(z, y, reduction="sum", normalizer=2.0)',
-    "grad_out must be an array of float64 with 2 axes": "cross_entropy_with_grad(z, y, grad_out=y)",
+    "grad_out must be a 2-D array of float64": "cross_entropy_with_grad(z, y, grad_out=y)",
     "targets_grad_out must be left out": "cross_entropy_with_grad(z, y, targets_grad_out=z)",
     "hess_out cannot be had with softcap": "cross_entropy_with_grad(z, y, hess_out=z, softcap=1.0)",
     "too many positional arguments": "cross_entropy(z, y, -1)",

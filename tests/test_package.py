@@ -39,6 +39,10 @@ def test_every_public_name_is_there_and_documented():
         assert getattr(fastxent, name).__doc__, name
 
 
+def test_a_shell_completes_all_public_names_and_cuda():
+    assert {*fastxent.__all__, "cuda", "__version__"} == set(dir(fastxent))
+
+
 def test_the_installed_version_is_the_one_stated():
     assert importlib.metadata.version("fastxent") == fastxent.__version__
 

@@ -43,6 +43,11 @@ CASES = {
     "masked targets": (TypeError, r"targets .* masked", {"targets": np.ma.masked_less(TARGETS, 1)}),
     "too few targets": (ValueError, r"targets must have shape \(3,\).*got \(2,\)", {"targets": TARGETS[:2]}),
     "targets with an axis too many": (ValueError, r"targets must have shape", {"targets": TARGETS[:, None]}),
+    "targets of one-hot integers": (
+        ValueError,
+        r"targets must have shape \(3,\).*probabilities must be floats",
+        {"targets": np.eye(3, 4, dtype=int)},
+    ),
     "targets for an unbatched row": (
         ValueError,
         r"targets must have shape \(\).*got \(1,\)",
@@ -121,6 +126,11 @@ CASES = {
     "lse_out over the logits": (ValueError, r"lse_out must not overlap logits", {"lse_out": LOGITS[:, 0]}),
     "grad_out of another shape": (ValueError, r"grad_out must have shape", {"grad_out": np.zeros((4, 3))}),
     "grad_out of another dtype": (TypeError, r"grad_out must be", {"grad_out": np.zeros((3, 4), np.float32)}),
+    "grad_out of a half type in float64": (
+        TypeError,
+        r"grad_out must be float16 or float32; got float64",
+        {"logits": LOGITS.astype(np.float16), "grad_out": np.zeros((3, 4))},
+    ),
     "grad_out masked": (TypeError, r"grad_out must be a plain.*Masked", {"grad_out": np.ma.zeros((3, 4))}),
     "grad_out read-only": (ValueError, r"grad_out must be writeable", {"grad_out": READ_ONLY}),
     "grad_out beside itself": (

@@ -25,7 +25,7 @@ _has_warned = False
 def source_digest() -> str:
     """Names the package's sources, so that cached machine code of another version is never found.
 
-    If files changed after the import, the kernels in memory are of none that is on the disk.
+    If a file changed after the import, the kernels in memory are of no sources on the disk.
     """
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.parent.rglob("*.py")):

@@ -45,7 +45,7 @@ def _callback(kind, digest, *arguments):
 
 
 class _Threads(_Callback):
-    """Addresses that compiled code asks for the number of threads: in Python signals would be handled."""
+    """Addresses where compiled code reads the number of threads: Python would run signal handlers."""
 
     def result(self, number):
         return addresses_for_compiled_code()[number]

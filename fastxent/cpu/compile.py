@@ -86,7 +86,7 @@ class Kernel:
         return result.library.get_pointer_to_function(result.fndesc.llvm_func_name)
 
     def parameter_type(self, name: str, given: types.Type) -> types.Type:
-        """As what an argument of this type is passed."""
+        """The type as which an argument of this type is passed."""
         if isinstance(given, types.Array):
             readonly = name not in self._outputs
             return types.Array(given.dtype, given.ndim, "A", readonly, aligned=False)

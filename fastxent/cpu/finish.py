@@ -120,7 +120,7 @@ def finish_edges(unfinished, start, options):
 
 @or_none
 def finish_inner(unfinished, inner, j, options):
-    """Finishes the inner vector that is as far from the first as class j is from the block's, if any."""
+    """Finishes the inner vector at class j + lead, if the block has one there."""
     like = _like(unfinished, options)
     if j + inner.lead < inner.end:
         finish_vector(unfinished, inner.factors, j + inner.lead, None, like, options)
@@ -149,7 +149,7 @@ def _store_target(unfinished, options):
 
 @formula
 def finish(unfinished, options):
-    """Finishes the row by itself; there is none then."""
+    """Finishes the row at once, and gives one of no classes in its place."""
     if unfinished is None:
         return None
     finish_classes(unfinished, 0, unfinished.row.n_classes, options)

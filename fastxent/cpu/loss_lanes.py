@@ -113,7 +113,7 @@ def _kept(inside, y, targets, s, sample_weight, ignore_index):
     """Which lanes hold a row that is read."""
     kept = inside
     if targets is not None:
-        kept = y != float(ignore_index)  # which rounds it twice, as it did y
+        kept = y != float(ignore_index)  # by way of float64, as y was rounded
     if sample_weight is not None:
         kept = (s != 0.0) & kept
     return kept

@@ -14,7 +14,7 @@ from .targets import survey
 from .total import mean_of
 
 FEW_CLASSES_OF_PROBABILITIES = 15
-"""Up to here this is the quicker way, for their gradients too: a row fills no vector of float32."""
+"""Up to here this is the quicker way, for `softmax_grad` too: such a row fills no vector of float32."""
 
 
 @inline

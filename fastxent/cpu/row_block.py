@@ -101,7 +101,7 @@ def ask_ahead(row, j, like):
 
 @formula
 def _next_block(start, row):
-    """Where it starts, or as many classes do that end the row; after the last, where the row ahead does."""
+    """Where it starts, or the last classes that make a block; at the row's end, the row ahead."""
     block = block_length(row.logits)
     later = skip(row.logits, max(0, min(start + block, row.n_classes - block)))
     return later if row.ahead is None else where(start + block >= row.n_classes, row.ahead, later)

@@ -83,16 +83,16 @@ def tallied(tally, terms, label_smoothing, entropy, rank):
 
 @formula
 def wide_like(z, label_smoothing, entropy):
-    """As what the classes of a row are taken.
+    """A vector as long as those in which a row's classes are taken.
 
-    As many vectors as suit the processor, unless there are sums that depend on how many are added up first.
+    As long as suits the processor, unless there are sums that depend on how many are added up first.
     """
     return wide(z) if label_smoothing is entropy is None else widest(z)
 
 
 @formula
 def tail_like(like, z, label_smoothing, entropy):
-    """As what the classes after the last wide vector of a row are taken.
+    """A vector as long as those for the classes after the last wide vector of a row.
 
     As few vectors as they need, unless there are sums that depend on how many are added up first.
     """

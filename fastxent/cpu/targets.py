@@ -45,7 +45,7 @@ def _is_bad(y, n_classes, ignore_index):
 
 @inline
 def _kept_and_first_bad(targets, n_classes, ignore_index):
-    """How many targets are not ignored, and which is the first that should have been."""
+    """How many targets are not ignored, and the first that is neither ignored nor a class; −1 if none is."""
     y = pointer(targets)
     n_kept = n_bad = 0
     for i in range(targets.size):

@@ -1,4 +1,7 @@
-"""The vectors of a row: whole ones, for which `inside` is None, and one that its end cuts off."""
+"""The vectors of a row: whole ones, for which `inside` is None, and one that its end cuts off.
+
+Where there is a parameter `like`, it is a vector of the dtype and length in which elements are wanted.
+"""
 
 import math
 
