@@ -6,8 +6,9 @@ import math
 from typing import Any
 
 from .. import _outputs, _validation
+from ..cpu import PLAIN
 from .activation_rows import logsumexp_rows, softmax_rows
-from .arrays import empty, ready_on, view_if_given, view_of, with_rows_on_two_axes
+from .arrays import empty, have_wait_for, ready_on, view_if_given, view_of, with_rows_on_two_axes
 from .launch import launch, threads_for
 from .options import numbers_of, vector_length
 
@@ -24,6 +25,7 @@ def softmax(logits: Any, axis: int, out: Any, of_log: bool = False) -> Any:
         out, view = empty(z.shape, z.dtype, stream)
     kernel = softmax_rows(z.dtype.name, view.dtype.name, of_log)
     _launch(kernel, stream, rows, _validation.classes_last(view, axis))
+    have_wait_for(out, logits, stream)
     return out
 
 
@@ -42,6 +44,7 @@ def logsumexp(logits: Any, axis: int, out: Any) -> Any:
         view = view_of("out", out)
         _outputs.output("out", view, shape, dtype, logits=z)
     _launch(logsumexp_rows(z.dtype.name), stream, rows, view[..., None])
+    have_wait_for(out, logits, stream)
     return out
 
 
@@ -49,4 +52,4 @@ def _launch(kernel: Any, stream: Any, rows: Any, out: Any) -> None:
     storage, n_classes = rows.dtype.name, rows.shape[-1]
     n_threads = threads_for(-(-n_classes // vector_length(storage)))
     arrays = with_rows_on_two_axes([rows, out])
-    launch(kernel, math.prod(rows.shape[:-1]), n_threads, stream, *arrays, numbers_of(storage, None))
+    launch(kernel, math.prod(rows.shape[:-1]), n_threads, stream, *arrays, numbers_of(storage, PLAIN))

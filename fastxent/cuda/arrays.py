@@ -25,6 +25,9 @@ def view_of(name: str, array: Any) -> NDArray[Any]:
     """To be asked for its shape, strides, dtype and address alone: reading an element would crash."""
     if not is_on_device(array):
         raise TypeError(f"{name} must be on the GPU, as logits are; got {type(array).__name__}")
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(array, torch.Tensor) and (array.is_neg() or array._is_zerotensor()):
+        raise ValueError(f"{name} must hold its numbers in memory; pass a clone of the tensor")
     given = package.interface(array)
     if given.get("mask") is not None:
         raise TypeError(f"{name} must be a plain array, got one with a mask, which would be lost")
@@ -68,6 +71,13 @@ def ready_on(logits: Any, *others: Any) -> Any:
             if other and other != number:
                 package.wait(stream, package.stream_at(other))
     return stream
+
+
+def have_wait_for(out: Any, logits: Any, stream: Any) -> None:
+    """Who waits for the stream of an output that was given is to wait for what is written into it."""
+    number = _stream_number(out)
+    if number and number != _stream_number(logits):
+        package.wait(package.stream_at(number), stream)
 
 
 def _stream_number(array: Any) -> int | None:

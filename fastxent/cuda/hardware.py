@@ -64,6 +64,8 @@ def sum_of_block(x):
             shared[warp] = x
         cuda.syncthreads()
         x = _sum_of_warp(cast(shared[lane] if lane * WARP < cuda.blockDim.x else 0.0, x))
+    else:
+        cuda.syncwarp()  # what other lanes have read may now be overwritten
     return x
 
 

@@ -83,4 +83,4 @@ def write_row(row, sums, outcome, arrays, on, c):
     if on.entropy:
         arrays.entropy[row.a, row.b, 0] = outcome.entropy if is_kept else c.zero
     if on.rank:
-        arrays.rank[row.a, row.b, 0] = int(sums.above) if is_kept else arrays.logits.shape[2]
+        arrays.rank[row.a, row.b, 0] = sums.above if is_kept else arrays.logits.shape[2]

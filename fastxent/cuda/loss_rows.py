@@ -6,12 +6,16 @@ from .loss_row import Scratch, finish_vector, read_vector, row_at, sum_vector, w
 from .options import On, arithmetic_of, bits_of, vector_length
 from .outcome import outcome_of
 from .package import cuda, decoded, encoded, kernel
-from .sums import empty_sums, of_block
+from .sums import empty_sums, of_block, together
 from .survey import FIRST_BAD
 from .vectors import lead_of
 
 VALUES_KEPT = 16
 """In the registers of each thread, where a block can so keep all of a row and read it once."""
+
+
+VECTORS_IN_PART = 64
+"""After which a thread that takes a row begins another sum: one of 100,000 terms would round too often."""
 
 
 def vectors_kept(storage: str) -> int:
@@ -87,8 +91,11 @@ def cross_entropy_lanes(storage: str, grad_storage: str, hess_storage: str, on: 
         grad_raw, hess_raw = cuda.local.array(n, grad_bits), cuda.local.array(n, hess_bits)
         scratch = Scratch(grad_raw, hess_raw, cuda.local.array(n, real))
         first, sums = -lead_of(logits, raw), empty_sums(c)
-        for j in range(first, row.n_classes, n):
-            sums = sum_vector(sums, row, logits, j, raw, u, arrays.weight, decode, on, c)
+        for start in range(first, row.n_classes, n * VECTORS_IN_PART):
+            part = empty_sums(c)
+            for j in range(start, min(start + n * VECTORS_IN_PART, row.n_classes), n):
+                part = sum_vector(part, row, logits, j, raw, u, arrays.weight, decode, on, c)
+            sums = part if start == first else together(sums, part, on, c)
         outcome = outcome_of(sums, row, on, c)
         write_row(row, sums, outcome, arrays, on, c)
         if on.grad:

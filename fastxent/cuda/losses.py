@@ -6,7 +6,6 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from .. import _options, _outputs, _validation, cpu
@@ -125,8 +124,8 @@ def _run(
     one_a_row = (y, *outputs[:4])
     views = [rows, outputs.grad, outputs.hess, *(a if a is None else a[..., None] for a in one_a_row)]
     logits, grad, hess, targets, loss, lse, rank, entropy = with_rows_on_two_axes(views)
-    nothing = for_kernel(as_strided(outputs.loss, (1,), (outputs.loss.itemsize,)))
-    state = package.empty((N_NUMBERS,), np.dtype(np.float64), stream)
+    state, numbers_found = empty((N_NUMBERS,), np.dtype(np.float64), stream)
+    nothing = for_kernel(numbers_found.view(arithmetic_of(storage))[:1])
     with np.errstate(over="ignore", under="ignore"):
         weights = [
             nothing if w is None else package.to_device(w.astype(arithmetic_of(storage)), stream)

@@ -4,6 +4,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..cpu import Options
+
 
 class On(NamedTuple):
     """What is asked for, settled when a kernel is compiled: what is off costs nothing."""
@@ -30,6 +32,7 @@ class Numbers(NamedTuple):
     z_loss: Any
     softcap: Any
     logit_scale: Any
+    mass: Any  # all that label_smoothing gives to the classes, which sums of shares would round
     zero: Any
     half: Any
     one: Any
@@ -83,8 +86,23 @@ def vector_length(storage: str) -> int:
     return 16 // np.dtype(bits_of(storage)).itemsize
 
 
-def numbers_of(storage: str, options: Any) -> Numbers:
-    real = arithmetic_of(storage)
-    asked = (getattr(options, name, None) for name in Numbers._fields[:5])
-    constants = 0, 0.5, 1, 2, np.inf, np.nan, np.finfo(real).max
-    return Numbers(*(real(0 if number is None else number) for number in (*asked, *constants)))
+def numbers_of(storage: str, options: Options) -> Numbers:
+    """Of options whose weight is on the host; 0 for what is off."""
+    real, smoothing, weight = arithmetic_of(storage), options.label_smoothing or 0.0, options.weight
+    mean_weight = 1.0 if weight is None else weight.sum() / max(1, weight.size)
+    numbers = Numbers(
+        label_smoothing=smoothing,
+        focal_gamma=options.focal_gamma or 0.0,
+        z_loss=options.z_loss or 0.0,
+        softcap=options.softcap or 0.0,
+        logit_scale=options.logit_scale or 0.0,
+        mass=smoothing * mean_weight,
+        zero=0.0,
+        half=0.5,
+        one=1.0,
+        two=2.0,
+        infinity=np.inf,
+        nan=np.nan,
+        largest=np.finfo(real).max,
+    )
+    return Numbers(*map(real, numbers))

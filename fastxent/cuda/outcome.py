@@ -61,8 +61,8 @@ def outcome_of(sums, row, on, c):
     rest = sums.others if row.u_y == sums.top else total - c.one
     log_top = log1p(rest if rest > c.zero or rest != rest else c.zero)
     if on.label_smoothing:
-        total_loss = total_loss + (sums.mass_gap + sums.mass * log_top)
-        slope = slope + sums.mass
+        total_loss = total_loss + (sums.mass_gap + c.mass * log_top)
+        slope = slope + c.mass
     if on.z_loss:
         total_loss = total_loss + c.z_loss * lse * lse
         slope = slope + c.two * c.z_loss * lse

@@ -113,7 +113,7 @@ def device_array(view: NDArray[Any]) -> Any:
     """As kernels take it; `view` has the addresses, and is not read. Nobody's memory is kept alive."""
     if IS_SIMULATED:
         return FakeCUDAArray(view)
-    pointer, _ = view.__array_interface__["data"]
+    pointer = view.__array_interface__["data"][0] if view.size else 0  # NumPy's own memory is not there
     description = {
         "shape": view.shape,
         "strides": view.strides,

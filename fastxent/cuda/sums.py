@@ -11,14 +11,14 @@ class Sums(NamedTuple):
     top: Any  # the largest transformed logit u, made finite
     others: Any  # Σ e_j, e_j = exp(u_j − top), of all classes but the target's
     entropy_gap: Any  # Σ e_j·(top − u_j) of the same
-    mass: Any  # Σ m_j
+    mass: Any  # Σ m_j of those that were met
     mass_gap: Any  # Σ m_j·(top − u_j)
     above: Any  # how many logits are greater than the target's
 
 
 @device
 def empty_sums(c):
-    return Sums(-c.largest, c.zero, c.zero, c.zero, c.zero, c.zero)
+    return Sums(-c.largest, c.zero, c.zero, c.zero, c.zero, 0)
 
 
 @device
@@ -52,7 +52,8 @@ def with_top(sums, top, on, c):
     ratio, step = exp(sums.top - top), top - sums.top
     entropy_gap, mass_gap = sums.entropy_gap, sums.mass_gap
     if on.entropy:
-        entropy_gap = (entropy_gap + zero_wins(sums.others, step, c)) * ratio
+        # The gap to a mask such as the least float32 may overflow; what was met next to it counts for 0.
+        entropy_gap = zero_wins(ratio, entropy_gap + zero_wins(sums.others, step, c), c)
     if on.label_smoothing:
         mass_gap = mass_gap + zero_wins(sums.mass, step, c)
     return Sums(top, sums.others * ratio, entropy_gap, sums.mass, mass_gap, sums.above)
@@ -84,8 +85,23 @@ def plus_above(sums, row, j, z, c):
     above = sums.above
     for k in range(len(z)):
         is_class = j + k >= 0 and j + k < row.n_classes
-        above = above + (c.one if is_class and not z[k] <= row.z_y else c.zero)
+        above = above + (1 if is_class and not z[k] <= row.z_y else 0)
     return Sums(sums.top, sums.others, sums.entropy_gap, sums.mass, sums.mass_gap, above)
+
+
+@device
+def together(a, b, on, c):
+    """The sums of two parts of a row."""
+    top = a.top if a.top > b.top else b.top
+    a, b = with_top(a, top, on, c), with_top(b, top, on, c)
+    return Sums(
+        top,
+        a.others + b.others,
+        a.entropy_gap + b.entropy_gap,
+        a.mass + b.mass,
+        a.mass_gap + b.mass_gap,
+        a.above + b.above,
+    )
 
 
 @device
@@ -96,7 +112,7 @@ def of_block(sums, on, c):
     if on.entropy:
         entropy_gap = sum_of_block(entropy_gap)
     if on.label_smoothing:
-        mass, mass_gap = sum_of_block(mass), sum_of_block(mass_gap)
+        mass_gap = sum_of_block(mass_gap)
     if on.rank:
         above = sum_of_block(above)
     return Sums(top, others, entropy_gap, mass, mass_gap, above)

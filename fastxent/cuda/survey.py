@@ -3,6 +3,7 @@
 `state` is where kernels leave numbers about the whole batch, for each other and in the end for the host.
 """
 
+from .._validation import NO_CLASS_BEYOND
 from .package import cast, cuda, device, kernel, max_of_block, sum_of_block
 
 LOSS, DIVISOR, SCALE, FIRST_BAD = range(4)  # SCALE is 1 over the divisor, 0 if that is 0
@@ -17,7 +18,7 @@ def target_of(targets, a, b, ignore_index):
     """As int64; what that cannot hold is no class."""
     given = targets[a, b, 0]
     y = cast(given, ignore_index)
-    return 0x7FFFFFFFFFFFFFFF if given > 0 and y < 0 else y
+    return NO_CLASS_BEYOND if given > 0 and y < 0 else y
 
 
 @kernel
@@ -27,7 +28,7 @@ def survey(targets, n_classes, ignore_index, divisor, weights, has, state):
     has_weight, has_sample_weight = has
     n_rows = targets.shape[0] * targets.shape[1]
     total, last = 0.0, float(n_rows)
-    nearest = -last  # the first bad one is the largest of the negative
+    nearest = -last  # a block has a maximum of all threads, so it is asked for the first, negated
     for i in range(cuda.threadIdx.x, n_rows, cuda.blockDim.x):
         y = target_of(targets, i // targets.shape[1], i % targets.shape[1], ignore_index)
         if y != ignore_index:

@@ -56,6 +56,24 @@ def test_work_is_put_on_the_logits_stream_after_what_others_wait_for(monkeypatch
     assert waits == ([(stream, f"stream {targets}")] if targets and targets != logits else [])
 
 
+@pytest.mark.parametrize("function", ["softmax", "log_softmax", "logsumexp"])
+@pytest.mark.parametrize(("out", "expected"), [(None, []), (7, []), (9, ["stream 9"])])
+def test_who_waits_for_an_output_waits_for_what_is_written_there(monkeypatch, function, out, expected):
+    streams, waits = {7: 0, 9: "stream 9"}, []
+    monkeypatch.setattr(package, "stream_at", streams.get)
+    monkeypatch.setattr(package, "wait", lambda stream, other: waits.append((stream, other)))
+    result = np.empty(3 if function == "logsumexp" else LOGITS.shape, np.float32)
+    getattr(fastxent, function)(Borrowed(LOGITS, stream=7), out=Borrowed(result, stream=out))
+    assert [stream for stream, other in waits if other == 0] == expected
+
+
+def test_no_address_on_the_host_is_given_for_an_array_of_no_elements(monkeypatch):
+    monkeypatch.setattr(package, "IS_SIMULATED", False)
+    monkeypatch.setattr(package.numba_cuda, "from_cuda_array_interface", lambda d, sync: d, raising=False)
+    assert package.device_array(np.empty((0, 5)))["data"] == (0, False)
+    assert package.device_array(LOGITS)["data"][0] == LOGITS.ctypes.data
+
+
 def test_moving_keeps_values_and_what_is_there_stays():
     there = to_device(LOGITS[:, ::2])
     assert np.array_equal(to_host(there), LOGITS[:, ::2])

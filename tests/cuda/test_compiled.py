@@ -59,6 +59,7 @@ def loss_kernel(storage, on, kind):
 def loss_code(storage, on, kind):
     real, logits = arithmetic_of(storage), array(bits_of(storage))
     a_row, weights = array(real), array(real, 1)
+    # What is off has another array of that type in its place.
     arrays = [logits, array(np.int64), weights, weights, a_row, a_row, array(np.int64), a_row, logits, logits]
     given = types.NamedTuple(tuple(arrays), Arrays)
     kernel = loss_kernel(storage, on, kind)

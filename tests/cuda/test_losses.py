@@ -7,7 +7,10 @@ import pytest
 
 import fastxent
 from fastxent import reference
+from fastxent.cpu import PLAIN
 from fastxent.cuda import to_device
+from fastxent.cuda.options import Row, numbers_of
+from fastxent.cuda.sums import empty_sums, plus_above
 from tests.cuda.moved import Borrowed, moved, to_host
 from tests.layouts import LAYOUTS
 from tests.mixes import MIXES, assert_close, kept_rows, problem, solve, true_results
@@ -217,3 +220,35 @@ def test_a_mean_over_classes_of_no_weight_has_no_slope_even_in_rows_of_nan(n_cla
     assert loss == 0.0
     assert not grad.any()
     assert not hess.any()
+
+
+@pytest.mark.parametrize("n_classes", [12, 40, 150])
+@pytest.mark.parametrize("mask", ["first", "last"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
+def test_the_entropy_of_rows_masked_by_the_least_number_is_that_of_the_rest(n_classes, mask, dtype):
+    logits = np.full((2, n_classes), np.finfo(dtype).min, dtype)
+    kept = slice(-3, None) if mask == "first" else slice(3)
+    logits[:, kept] = [1, 2, 3]
+    targets, entropy = np.arange(n_classes)[kept][:2], np.empty(2, dtype)
+    moved.cross_entropy(logits, targets, entropy_out=entropy)
+    (expected,) = reference.entropy(reference.softmax([[1.0, 2.0, 3.0]]))
+    np.testing.assert_allclose(entropy, expected, rtol=8 * eps(dtype))
+
+
+def test_a_thread_that_takes_a_row_of_many_classes_does_not_round_their_sum_too_often():
+    n_classes = 20_000
+    logits = np.random.default_rng(0).normal(0, 2, (2, n_classes)).astype(np.float32)
+    logits, targets = np.asfortranarray(logits), np.array([0, n_classes - 1])
+    options = {"label_smoothing": 0.1, "reduction": "none", "weight": np.linspace(0.5, 1.5, n_classes)}
+    loss, grad = moved.cross_entropy_with_grad(logits, targets, **options)
+    true_loss, _ = reference.cross_entropy_with_grad(logits.astype(np.float64), targets, **options)
+    np.testing.assert_allclose(loss, true_loss, rtol=8 * eps(np.float32))
+    assert np.abs(grad.sum(axis=1, dtype=np.float64)).max() < 16 * eps(np.float32)
+
+
+def test_ranks_beyond_what_float32_counts_are_exact():
+    zero = np.float32(0)
+    row = Row(0, 0, 4, 3, zero, zero, zero, zero)
+    numbers = numbers_of("float32", PLAIN)
+    sums = empty_sums(numbers)._replace(above=2**24)
+    assert plus_above(sums, row, 0, np.float32([1, 2, np.nan, 0]), numbers).above == 2**24 + 3

@@ -175,6 +175,16 @@ def test_negative_weights_are_pytorchs(there):
         ours.cross_entropy(there(logits), there(y), there(torch.linspace(-1, 1, 7)))
 
 
+def test_tensors_whose_memory_holds_their_negatives_are_pytorchs(there):
+    logits = torch.randn(5, 7, dtype=torch.complex64).conj().imag
+    y = torch.arange(5)
+    assert logits.is_neg()
+    with pytest.raises(AssertionError, match="PyTorch was asked"):
+        ours.cross_entropy(there(logits), there(y))
+    with pytest.raises(ValueError, match="logits must hold its numbers in memory"):
+        fastxent.softmax(there(logits))
+
+
 def test_rows_that_lie_on_three_axes_are_pytorchs(there):
     logits = torch.zeros(3, 2, 4, 7).permute(1, 3, 0, 2)
     with pytest.raises(AssertionError, match="PyTorch was asked"):
