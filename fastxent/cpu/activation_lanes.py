@@ -8,9 +8,9 @@ from ..simd import broadcast, empty_row, first_lanes, lanes_of, load, maximum, p
 from .activation_rows import log_probability
 from .columns import columns_at, read_all, write_all
 from .compile import inline, kernel, or_none
-from .derivatives import high_and_low
+from .derivatives import rounded_to
 from .exact_sum import BIAS, add, empty_sum, value_of
-from .likelihood import likelihood
+from .likelihood import high_and_low_lse, likelihood
 from .loss_lanes import loss_chunk
 from .options import PLAIN
 from .row_lanes import lanes_in_tile, rows_of_tiles, set_lanes, tiles_of_chunk
@@ -36,7 +36,7 @@ def softmax_lanes(n_chunks, logits, out):
     """As `softmax_rows`, for few classes."""
     for chunk in prange(n_chunks):
         tiles = tiles_of_chunk(chunk, n_chunks, logits)
-        loss_chunk(logits, None, 0, 1.0, PLAIN, loss=None, lse=None, grad=out, in_blocks=None, tiles=tiles)
+        loss_chunk(logits, None, 0, 1.0, PLAIN, None, None, None, grad=out, in_blocks=None, tiles=tiles)
 
 
 @inline
@@ -55,9 +55,9 @@ def _sum_of_others(tile, n_classes, top, shift):
 
 @or_none
 def _put_log_softmax(out, n_classes, inside, tile, lse):
-    lse_high_low = high_and_low(lse, tile)
+    lse = rounded_to(lse, tile)
     for j in range(n_classes):
-        value = log_probability(load(tile, j * lanes_of(tile)), lse_high_low, out.first)
+        value = log_probability(load(tile, j * lanes_of(tile)), lse, out.first)
         store(tile, j * lanes_of(tile), value)
     write_all(out, n_classes, inside, tile)
 
@@ -68,8 +68,9 @@ def _logsumexp_tile(logits, to, out, start, n_classes, inside, tile):
     top = _largest(tile, n_classes)
     shift = shift_for(top, tile)
     others = _sum_of_others(tile, n_classes, top, shift)
-    lse = likelihood(others, widen(top), Shift(widen(shift.offset), widen(shift.exponent))).lse
-    set_lanes(to, start, inside, lse)
+    of_top = likelihood(others, widen(top), Shift(widen(shift.offset), widen(shift.exponent)))
+    lse = high_and_low_lse(of_top, widen(top))
+    set_lanes(to, start, inside, lse.high)
     _put_log_softmax(out, n_classes, inside, tile, lse)
 
 

@@ -21,9 +21,9 @@ from ..simd import (
     without_subnormals,
 )
 from .compile import formula, inline, kernel, or_none
-from .derivatives import high_and_low
+from .derivatives import HighLow, rounded_to
 from .finish import Derivatives, Unfinished, finish
-from .likelihood import likelihood
+from .likelihood import high_and_low_lse, likelihood
 from .loss_rows import loss_chunk
 from .options import PLAIN
 from .outcome import all_but_top, slopes_of_lse
@@ -102,7 +102,7 @@ def softmax_rows(n_chunks, logits, out):
 
 @formula
 def minus(x, number):
-    """x less a float64, high and low in x's dtype."""
+    """x less a number that is high and low in x's dtype."""
     return (x - number.high) - number.low
 
 
@@ -114,53 +114,62 @@ def log_probability(z, lse, out):
 
 @inline
 def put_log_probabilities(z, start, stop, lse, out, streams):
-    """Those of the classes from `start` on, to before `stop`."""
-    like, lse_high_low = wide(z), high_and_low(lse, z)
+    """Those of the classes from `start` on, to before `stop`; the log-sum-exp is high and low in float64."""
+    like, lse = wide(z), rounded_to(lse, z)
     first = start + min(streams.lead, stop - start)
     full = full_vectors_end(like, first, stop)
     for edge in range(2):
         begin, end = (start, first) if edge == 0 else (full, stop)
         for j in range(begin, end, lanes_of(z)):
             inside = first_lanes(end - j, z)
-            store_masked(out, j, log_probability(load_masked(z, j, inside, 0.0), lse_high_low, out), inside)
+            store_masked(out, j, log_probability(load_masked(z, j, inside, 0.0), lse, out), inside)
     for j in range(first, full, lanes_of(like)):
-        store_full(out, j, log_probability(load(z, j, like), lse_high_low, out), streams.grad)
+        store_full(out, j, log_probability(load(z, j, like), lse, out), streams.grad)
 
 
 @formula
 def logsumexp_of(sums, z):
-    """As the likelihood of the largest class, whose exponential is then taken in float64."""
+    """As the likelihood of the largest class, whose exponential is then taken in float64; high and low."""
     largest = widen(reduce_max(shifted_exp(broadcast(sums.top, z), sums.shift)))
-    return likelihood(all_but_top(sums.others, 0.0, largest), sums.top, sums.shift).lse
+    of_top = likelihood(all_but_top(sums.others, 0.0, largest), sums.top, sums.shift)
+    return high_and_low_lse(of_top, sums.top)
 
 
 CACHED = 2**16
 """Logits that are read a second time while they are in the second-level cache."""
 
 
+@formula
+def memory_for_low(out):
+    """For what float64 lacks of each log-sum-exp, if log-softmax is made of them."""
+    return None if out is None else empty_float64(n_rows_of(out))
+
+
 @or_none
-def _put_log_softmax(out, logits, lse, rows):
+def _put_log_softmax(out, logits, lse, lse_low, rows):
     packed, packed_out = packed_rows(logits, 1), packed_rows(out, 1)
     for i in range(rows[0], rows[1]):
         row, place = row_at(logits, i, packed, 0), row_at(out, i, packed_out, 0)
         streams = streams_of(row, place, None, None)
-        put_log_probabilities(to_read(row), 0, row.n_classes, lse[i], to_write(place), streams)
+        row_lse = HighLow(lse[i], lse_low[i])
+        put_log_probabilities(to_read(row), 0, row.n_classes, row_lse, to_write(place), streams)
         written(place, row.n_classes)
     fence()
 
 
 @inline
-def _logsumexp_chunk(logits, lse, out, rows):
+def _logsumexp_chunk(logits, lse, lse_low, out, rows):
     step = max(1, CACHED // n_classes_of(logits))
     for first in range(rows[0], rows[1], step):
         cached = first, min(first + step, rows[1])
-        loss_chunk(logits, None, 0, 1.0, PLAIN, loss=None, lse=lse, grad=None, rows=cached)
-        _put_log_softmax(out, logits, lse, cached)
+        loss_chunk(logits, None, 0, 1.0, PLAIN, None, lse, lse_low, grad=None, rows=cached)
+        _put_log_softmax(out, logits, lse, lse_low, cached)
 
 
 @kernel("lse", "out")
 def logsumexp_rows(n_chunks, logits, lse, out):
     """Log-sum-exp of each row in lse; the logits less that, log-softmax, in out. Either may be None."""
     row_lse = empty_float64(n_rows_of(logits)) if lse is None else lse
+    lse_low = memory_for_low(out)
     for chunk in prange(n_chunks):
-        _logsumexp_chunk(logits, row_lse, out, rows_of_chunk(chunk, n_chunks, n_rows_of(logits)))
+        _logsumexp_chunk(logits, row_lse, lse_low, out, rows_of_chunk(chunk, n_chunks, n_rows_of(logits)))

@@ -11,6 +11,7 @@ from .activation_rows import (
     unfinished_softmax,
 )
 from .compile import formula, inline, kernel
+from .derivatives import HighLow
 from .finish import finish_classes
 from .options import PLAIN
 from .parts import Shared, memory_of_thread, part_of_thread, shared_for, sum_of_parts, sum_part
@@ -71,11 +72,11 @@ def softmax_split(n_threads, logits, out):
 
 
 @inline
-def _subtract_part(thread, n_threads, logits, i, lse, out):
+def _subtract_part(thread, n_threads, logits, i, lse, lse_low, out):
     row, place = row_at(logits, i, None, 0), row_at(out, i, None, 0)
     first, last = part_of_thread(thread, n_threads, row.start, row.n_classes)
     streams = streams_of(row, place, None, None)
-    put_log_probabilities(row.start, first, last, lse, place.start, streams)
+    put_log_probabilities(row.start, first, last, HighLow(lse, lse_low), place.start, streams)
     fence()
 
 
@@ -87,8 +88,8 @@ def logsumexp_split(n_threads, logits, lse, out):
         for thread in prange(n_threads):
             memory = memory_of_thread(shared, thread, address(logits))
             _sum_part(thread, n_threads, logits, i, None, memory, shared)
-        row_lse = logsumexp_of(_sums(logits, i, shared), row_pointer(logits, i))
+        row_lse, lse_low = logsumexp_of(_sums(logits, i, shared), row_pointer(logits, i))
         put_or_none(address(lse), i, row_lse)
         if out is not None:
             for thread in prange(n_threads):
-                _subtract_part(thread, n_threads, logits, i, row_lse, out)
+                _subtract_part(thread, n_threads, logits, i, row_lse, lse_low, out)

@@ -11,7 +11,7 @@ from .options import chain_rule, with_slope, zero_times_infinity_is_zero
 
 
 class HighLow(NamedTuple):
-    """A float64 as the sum of two numbers of a dtype."""
+    """A number as the sum of two of a dtype."""
 
     high: Any
     low: Any
@@ -21,6 +21,13 @@ class HighLow(NamedTuple):
 def high_and_low(number, z):
     high = narrow(number, z)
     return HighLow(high, narrow(number - widen(high), z))
+
+
+@formula
+def rounded_to(number, z):
+    """A number that is high and low in float64, in the dtype of z."""
+    high = narrow(number.high, z)
+    return HighLow(high, narrow(number.high - widen(high) + number.low, z))
 
 
 @formula

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from ..simd import log1p, where
 from .compile import formula
+from .derivatives import HighLow
 from .shift import shift_minus, shifted_exp
 
 
@@ -30,6 +31,15 @@ def likelihood(others, u_y, shift):
     loss = where(certain, 0.0 - log_sum, log_sum + shift_minus(shift, u_y))
     lse = where(certain, u_y - log_sum, log_sum + shift_minus(shift, 0.0))
     return Likelihood(loss, lse, inverse_sum_exp)
+
+
+@formula
+def high_and_low_lse(of_top, top):
+    """The log-sum-exp with what float64 lacks of it, from the likelihood of the largest logit.
+
+    Far from 0 nothing may be left in `lse` of the logarithm of a sum, which log-softmax is made of.
+    """
+    return HighLow(of_top.lse, (top - of_top.lse) + of_top.loss)
 
 
 @formula

@@ -31,7 +31,7 @@ from .derivatives import factors_for
 from .exact_sum import add, bias_for, empty_sum, value_of
 from .options import in_addresses, transformed
 from .outcome import RowSums, outcome_of, slopes_of
-from .row_lanes import RowOutputs, lanes_in_tile, row_lanes, rows_of_tiles, set_row_lanes, tiles_of_chunk
+from .row_lanes import lanes_in_tile, row_lanes, row_outputs, rows_of_tiles, set_row_lanes, tiles_of_chunk
 from .shape import n_classes_of, n_rows_of
 from .shift import Shift, shift_for, shifted_exp
 from .strided import address, addresses, scratch_transformed
@@ -71,7 +71,8 @@ def _sum_tile(tile, targets, options):
     row_max = other_max if targets is None else maximum(z_y, other_max)
     top = transformed(row_max, options.logit_scale, options.softcap)
     shift, reference = shift_for(top, z), reference_for(top, z)
-    bias = bias_for(transformed(other_max, options.logit_scale, options.softcap), shift)
+    other = transformed(other_max, options.logit_scale, options.softcap)
+    bias = bias_for(other, shift, targets, options)
     others, tally, number = empty_sum(bias), empty_tally(bias), broadcast(0.0, z)
     begun = begin(z, 0, shift, options)
     for j in range(tile.n_classes):
@@ -150,7 +151,7 @@ def _transposed(array, logits, in_blocks):
 
 
 @inline
-def loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, in_blocks, tiles):
+def loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, lse_low, grad, in_blocks, tiles):
     lanes, n_classes = lanes_of(logits), n_classes_of(logits)
     exps = empty_row(lanes * max(1, n_classes), logits)  # the first class is begun unasked
     scratch_u = scratch_transformed(grad, lanes * n_classes, options)
@@ -158,7 +159,7 @@ def loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, i
     transposed_hess = _transposed(options.hess, logits, in_blocks)
     transposed_targets_grad = _transposed(options.targets_grad, logits, in_blocks)
     y_of, s_of = address(targets), address(options.sample_weight)
-    outputs = RowOutputs(address(loss), address(lse), address(options.entropy), address(options.rank))
+    outputs = row_outputs(loss, lse, lse_low, options)
     addressed = in_addresses(options)
     memory = None if in_blocks is None else memory_for_blocks(logits)
     n_rows, control = n_rows_of(logits), flush_subnormals()
@@ -205,7 +206,7 @@ def cross_entropy_lanes(n_chunks, logits, targets, ignore_index, divisor, option
     row_losses = empty_float64(n_rows) if loss is None else loss
     for chunk in prange(n_chunks):
         tiles = tiles_of_chunk(chunk, n_chunks, logits)
-        loss_chunk(logits, targets, ignore_index, scale, options, row_losses, lse, grad, None, tiles)
+        loss_chunk(logits, targets, ignore_index, scale, options, row_losses, lse, None, grad, None, tiles)
     flatten_mean_of_no_weight(grad, options, scale)
     return mean_of(row_losses, divisor), bad
 
@@ -220,6 +221,6 @@ def cross_entropy_columns(n_chunks, logits, targets, ignore_index, divisor, opti
     row_losses = empty_float64(n_rows) if loss is None else loss
     for chunk in prange(n_chunks):
         tiles = tiles_of_chunk(chunk, n_chunks, logits)
-        loss_chunk(logits, targets, ignore_index, scale, options, row_losses, lse, grad, True, tiles)
+        loss_chunk(logits, targets, ignore_index, scale, options, row_losses, lse, None, grad, True, tiles)
     flatten_mean_of_no_weight(grad, options, scale)
     return mean_of(row_losses, divisor), bad

@@ -23,7 +23,7 @@ from .loss_row import (
 )
 from .options import in_addresses
 from .row import memory_for, memory_of_row, sum_row
-from .row_lanes import RowOutputs
+from .row_lanes import row_outputs
 from .shape import block_length, n_classes_of, n_rows_of, nearest_of, rows_of_chunk
 from .slots import empty_slots, put_nothing, put_summed, rows_at_once, solve
 from .strided import address, addresses, written
@@ -78,7 +78,7 @@ def _rows_to_look_ahead(n_classes, z):
 
 
 @inline
-def loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, rows):
+def loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, lse_low, grad, rows):
     """Rows are taken a few at a time, and finished while the next few are summed.
 
     Working memory lives until its last use here, so its addresses are taken where they are needed.
@@ -90,7 +90,7 @@ def loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, r
     scratch_slots, addressed = empty_slots(), in_addresses(options)
     control = flush_subnormals()  # after what may raise a MemoryError
     y_of, s_of, z = address(targets), address(options.sample_weight), address(logits)
-    outputs = RowOutputs(address(loss), address(lse), address(options.entropy), address(options.rank))
+    outputs = row_outputs(loss, lse, lse_low, options)
     stop = rows[1] + at_once if rows[0] < rows[1] else rows[0]  # with one more time, to finish the last
     first_copy, first_copy_before = 0, 0  # among packed rows, of which two halves take turns
     first_maxima, n_ahead = (math.nan, math.nan), _rows_to_look_ahead(n_classes, z)
@@ -133,6 +133,6 @@ def cross_entropy_rows(n_chunks, logits, targets, ignore_index, divisor, options
     row_losses = empty_float64(n_rows) if loss is None else loss
     for chunk in prange(n_chunks):
         rows = rows_of_chunk(chunk, n_chunks, n_rows)
-        loss_chunk(logits, targets, ignore_index, scale, options, row_losses, lse, grad, rows)
+        loss_chunk(logits, targets, ignore_index, scale, options, row_losses, lse, None, grad, rows)
     flatten_mean_of_no_weight(grad, options, scale)
     return mean_of(row_losses, divisor), bad

@@ -17,7 +17,7 @@ from .finish import Derivatives
 from .loss_row import NOT_PACKED, Arrays, places_at, set_derivatives_to_zero
 from .options import in_addresses
 from .row import Memory, Row
-from .row_lanes import RowOutputs
+from .row_lanes import row_outputs
 from .row_set import (
     clear,
     exps_in,
@@ -95,7 +95,7 @@ def _step(n_classes, here, there, slot, to_take, to_sum, to_finish, targets, opt
 
 
 @inline
-def loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, rows):
+def loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, lse_low, grad, rows):
     """Every row is taken in one round, summed in the next, and finished in that after."""
     n_classes = n_classes_of(logits)
     at_once = rows_in_set(n_classes, logits)
@@ -103,7 +103,7 @@ def loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, r
     scratch, addressed = scratch_for(logits, grad, options), in_addresses(options)
     control = flush_subnormals()  # after what may raise a MemoryError
     y_of, s_of = address(targets), address(options.sample_weight)
-    outputs = RowOutputs(address(loss), address(lse), address(options.entropy), address(options.rank))
+    outputs = row_outputs(loss, lse, lse_low, options)
     for which in range(2):
         clear(set_in(addresses(scratch), which, n_classes))
     which, first = 0, rows[0] - at_once
@@ -127,7 +127,7 @@ def loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, grad, r
             _step(n_classes, here, there, slot, to_take, to_sum, to_finish, y_of, addressed)
             if is_row and not is_kept:
                 set_derivatives_to_zero(places_at(arrays, after, NOT_PACKED, 0))
-        find_shifts(there, addressed)
+        find_shifts(there, y_of, addressed)
         inside = first_lanes(where(start < rows[0], 0, min(at_once, rows[1] - start)), memory.exps)
         solve_set(here, start, inside, n_classes, y_of, scale, outputs, grad, addressed)
     restore_subnormals(control)
@@ -143,6 +143,6 @@ def cross_entropy_short(n_chunks, logits, targets, ignore_index, divisor, option
     row_losses = empty_float64(n_rows) if loss is None else loss
     for chunk in prange(n_chunks):
         rows = rows_of_chunk(chunk, n_chunks, n_rows)
-        loss_chunk(logits, targets, ignore_index, scale, options, row_losses, lse, grad, rows)
+        loss_chunk(logits, targets, ignore_index, scale, options, row_losses, lse, None, grad, rows)
     flatten_mean_of_no_weight(grad, options, scale)
     return mean_of(row_losses, divisor), bad

@@ -21,7 +21,7 @@ from .loss_row import (
 )
 from .options import in_addresses
 from .parts import Shared, memory_of_thread, part_of_thread, shared_for, sum_of_parts, sum_part
-from .row_lanes import RowOutputs
+from .row_lanes import row_outputs
 from .shape import n_classes_of, n_rows_of
 from .slots import Slots, empty_slots, put_nothing, put_summed, solve
 from .strided import address, addresses, row_at
@@ -61,7 +61,7 @@ def _solve(logits, targets, is_kept, i, z_y, options, loss, lse, grad, shared, s
         put_summed(addresses(slots), 0, summed(row, sums, s, address(targets), in_addresses(options)))
     else:
         put_nothing(addresses(slots), 0)
-    outputs = RowOutputs(address(loss), address(lse), address(options.entropy), address(options.rank))
+    outputs = row_outputs(loss, lse, None, options)
     n_classes, addressed = n_classes_of(logits), in_addresses(options)
     solve(addresses(slots), i, i + 1, address(targets), n_classes, outputs, grad, addressed)
     restore_subnormals(control)

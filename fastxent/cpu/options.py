@@ -47,7 +47,7 @@ def in_addresses(options):
         sample_weight=None,
         rank=_is_on(options.rank),
         entropy=_is_on(options.entropy),
-        hess=None,
+        hess=_is_on(options.hess),
         targets_grad=None,
     )
 
@@ -69,9 +69,9 @@ def transformed(z, logit_scale, softcap):
 def with_slope(g, u, softcap):
     """g times the slope of softcap's tanh, 1 − tanh²."""
     if softcap is not None:
-        # −inf, a masked class, has a slope of 0, as has −softcap.
-        ratio = maximum(-1.0, u * (1.0 / softcap))
-        g = g * fma(-ratio, ratio, 1.0)
+        # −inf, a masked class, has a slope of 0; so has what is rounded to ±softcap or beyond.
+        ratio = u * (1.0 / softcap)
+        g = g * maximum(0.0, fma(-ratio, ratio, 1.0))
     return g
 
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from ..simd import full_like, maximum, power, where
 from .compile import formula
-from .likelihood import Likelihood, inverse_of, likelihood
+from .likelihood import Likelihood, high_and_low_lse, inverse_of, likelihood
 from .options import is_largest_taken_away, zero_times_infinity_is_zero
 from .shift import Shift, shifted_exp
 from .tally import Tally
@@ -26,6 +26,7 @@ class RowSums(NamedTuple):
 class Outcome(NamedTuple):
     loss: Any
     lse: Any
+    lse_low: Any  # without targets, what float64 lacks of lse; else 0
     entropy: Any
 
 
@@ -55,7 +56,7 @@ def all_but_top(others, added, e_top):
 
 
 @formula
-def hard_term(loss, q, w_y, label_smoothing, focal_gamma):
+def hard_term(loss, p_y, q, w_y, label_smoothing, focal_gamma):
     """(1 − label_smoothing)·w_y·q^focal_gamma·loss, for an integer target; loss = −log p_y, q = 1 − p_y."""
     share = full_like(loss, 1.0) * w_y
     slope = full_like(loss, 1.0)
@@ -63,7 +64,7 @@ def hard_term(loss, q, w_y, label_smoothing, focal_gamma):
         share = share * (1.0 - label_smoothing)
     if focal_gamma is not None:
         modulator = power(where(loss < math.inf, q, 1.0), focal_gamma)  # +inf elsewhere makes NaN of q
-        p_y = where(loss < math.inf, 1.0 - q, 0.0)
+        p_y = where(loss < math.inf, p_y, 0.0)
         relative = where(p_y > 0.0, p_y * where(q > 0.0, loss / q, 1.0), 0.0)
         loss = modulator * loss
         slope = modulator * (1.0 + focal_gamma * relative)
@@ -95,7 +96,8 @@ def _solved(targets, n_classes, sums, options):
         log_top = where(n_classes > 0, log_top, 0.0)
         hard = HardTerm(full_like(q, 0.0), full_like(q, 0.0))
     else:
-        hard = hard_term(row.loss, q, sums.w_y, options.label_smoothing, options.focal_gamma)
+        p_y = e_y * row.inverse_sum_exp
+        hard = hard_term(row.loss, p_y, q, sums.w_y, options.label_smoothing, options.focal_gamma)
     return _Solved(row, e_y, q, log_top, hard)
 
 
@@ -107,10 +109,11 @@ def outcome_of(targets, n_classes, sums, options):
         loss = loss + (sums.tally.mass_gap + sums.tally.mass * log_top)
     if options.z_loss is not None:
         loss = loss + options.z_loss * row.lse * row.lse
-    entropy = log_top + sums.tally.entropy_gap * row.inverse_sum_exp
+    entropy, lse_low = log_top + sums.tally.entropy_gap * row.inverse_sum_exp, full_like(loss, 0.0)
     if targets is None:
         entropy = where(n_classes > 0, entropy, 0.0)
-    return Outcome(loss, row.lse, entropy)
+        lse_low = high_and_low_lse(row, sums.top).low
+    return Outcome(loss, row.lse, lse_low, entropy)
 
 
 @formula
@@ -129,7 +132,10 @@ def slopes_of(targets, n_classes, sums, options):
     if targets is options.label_smoothing is None:
         return slopes_of_lse(sums.others)
     row, e_y, q, log_top, hard = _solved(targets, n_classes, sums, options)
-    p_y = e_y * row.inverse_sum_exp
+    inverse_sum_exp = row.inverse_sum_exp
+    if targets is None:  # the sum has the largest exponential as it is stored; 1 − p would lose digits else
+        inverse_sum_exp = inverse_of(sums.others)
+    p_y = e_y * inverse_sum_exp
     slope = target_slope = full_like(q, 0.0)  # but for the hard term
     if options.label_smoothing is not None:
         slope = slope + sums.tally.mass
@@ -137,4 +143,4 @@ def slopes_of(targets, n_classes, sums, options):
         slope = slope + 2.0 * options.z_loss * row.lse
     if not (options.label_smoothing is options.z_loss is None):
         target_slope = slope * p_y
-    return Slopes(row.inverse_sum_exp, hard.slope + slope, log_top, p_y, q, target_slope - hard.slope * q)
+    return Slopes(inverse_sum_exp, hard.slope + slope, log_top, p_y, q, target_slope - hard.slope * q)

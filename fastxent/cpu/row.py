@@ -112,7 +112,7 @@ def _bias(row, start, block_max, shift, options):
         stop = end_of_block(start, row.n_classes, z)
         largest = largest_other(z, row.target, row.z_y, start, stop, block_max)
     largest = transformed_scalar(largest, z, options.logit_scale, options.softcap)
-    return broadcast(bias_for(largest, shift), z)
+    return bias_for(broadcast(largest, z), shift, row.target, options)
 
 
 @formula

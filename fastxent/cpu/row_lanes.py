@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 from ..simd import broadcast, lanes_of, load_masked, store_masked, where, widen
 from .compile import formula
 from .shape import n_rows_of, rows_of_chunk
+from .strided import address
 
 
 class RowOutputs(NamedTuple):
@@ -12,8 +13,14 @@ class RowOutputs(NamedTuple):
 
     loss: Any
     lse: Any
+    lse_low: Any
     entropy: Any
     rank: Any
+
+
+@formula
+def row_outputs(loss, lse, lse_low, options):
+    return RowOutputs(*map(address, (loss, lse, lse_low, options.entropy, options.rank)))
 
 
 @formula
@@ -53,5 +60,6 @@ def set_row_lanes(outputs, start, inside, kept, s, outcome, above, n_classes):
     """The results of rows; those of rows not kept are 0, and all of their classes above."""
     set_lanes(outputs.loss, start, inside, where(kept, s * outcome.loss, 0.0))
     set_lanes(outputs.lse, start, inside, where(kept, outcome.lse, 0.0))
+    set_lanes(outputs.lse_low, start, inside, where(kept, outcome.lse_low, 0.0))
     set_lanes(outputs.entropy, start, inside, where(kept, outcome.entropy, 0.0))
     set_lanes(outputs.rank, start, inside, where(kept, above, n_classes))

@@ -158,17 +158,17 @@ def _take_target(numbers, slot, to_take, targets, options):
 
 
 @formula
-def find_shifts(rows, options):
+def find_shifts(rows, targets, options):
     z, numbers = rows.exps, rows.numbers
     top, other = (
-        widen(transformed(narrow(load_float64(place, 0, z), z), options.logit_scale, options.softcap))
+        transformed(narrow(load_float64(place, 0, z), z), options.logit_scale, options.softcap)
         for place in (numbers.row_max, numbers.other_max)
     )
     shift = shift_for(top, z)
-    store(numbers.top, 0, top)
-    store(numbers.bias, 0, bias_for(other, shift))
-    store(numbers.shift_offset, 0, shift.offset)
-    store(numbers.shift_exponent, 0, shift.exponent)
+    store(numbers.top, 0, widen(top))
+    store(numbers.bias, 0, widen(bias_for(other, shift, targets, options)))
+    store(numbers.shift_offset, 0, widen(shift.offset))
+    store(numbers.shift_exponent, 0, widen(shift.exponent))
 
 
 @formula

@@ -238,13 +238,11 @@ def sum_blocks(memory, tile, targets, options):
     top, nothing = widen(_top_of(memory.tops, 0, options)), widen(broadcast(0.0, z))
     sums = Sums(nothing, shift_for(top, z), top, Tally(nothing, nothing, nothing, nothing))
     for start in range(0, tile.n_classes, block_length(z)):
-        top, other = (
-            widen(_top_of(memory.tops, start, options)),
-            widen(_top_of(memory.others_max, start, options)),
-        )
+        top, other = widen(_top_of(memory.tops, start, options)), _top_of(memory.others_max, start, options)
         shift, reference = shift_for(top, z), narrow(reference_for(top, z), z)
-        stop, bias = end_of_block(start, tile.n_classes, z), narrow(bias_for(other, shift), z)
-        _sum_block(tile, memory, start, stop, z_y, _narrowed(shift, z), bias, reference, targets, options)
+        stop, narrowed = end_of_block(start, tile.n_classes, z), _narrowed(shift, z)
+        bias = bias_for(other, narrowed, targets, options)
+        _sum_block(tile, memory, start, stop, z_y, narrowed, bias, reference, targets, options)
         others = _exact_sum_of_groups(memory.others_high, memory.others_low, memory.others_bias, z)
         block = Sums(others, shift, top, _tally_of_groups(memory, z, ls, entropy, rank))
         sums = _plus_block(sums, block, tile, start, u_y, targets, options)

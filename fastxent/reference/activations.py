@@ -16,9 +16,8 @@ def softmax(logits: ArrayLike, *, axis: int = -1, out: NDArray[Any] | None = Non
 def log_softmax(logits: ArrayLike, *, axis: int = -1, out: NDArray[Any] | None = None) -> NDArray[Any]:
     z = arithmetic(logits)
     row_max, _, sum_exp = shifted_exps(z, axis)
-    with np.errstate(invalid="ignore"):
-        lse = log_sum_exp(row_max, sum_exp)
-        return store(out, z - np.where(lse == np.inf, np.nan, lse), np.asarray(logits).dtype)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        return store(out, (z - row_max) - np.log(sum_exp), np.asarray(logits).dtype)
 
 
 def logsumexp(logits: ArrayLike, *, axis: int = -1, out: NDArray[Any] | None = None) -> NDArray[Any]:
@@ -49,7 +48,7 @@ def arithmetic(array: ArrayLike) -> NDArray[Any]:
 
 def shifted_exps(z: NDArray[Any], axis: int = -1) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Row maximum, exp(z − row maximum) and its sum; NaN throughout where the maximum is infinite."""
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         row_max = z.max(axis=axis, keepdims=True, initial=-np.inf)
         exps = np.exp(z - row_max)
     return row_max, exps, exps.sum(axis=axis, keepdims=True)

@@ -172,6 +172,13 @@ def two_to_minus(k):
 
 
 @specialised_formula
+def leading_power(x):
+    """The largest power of two up to x, for a normal x > 0; 0 for 0."""
+    exponent_field = -(2 ** constants_of(x).mantissa_bits)
+    return lambda x: from_bits(bits(x) & exponent_field)
+
+
+@specialised_formula
 def reduced_for_exp(x, k):
     """r and 2ⁿ⁻ᵏ⁻¹ for `exp_of_reduced`, in two steps so that a loop may do another's in between.
 
