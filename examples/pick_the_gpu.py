@@ -74,7 +74,10 @@ def train(place: Place, n_steps: int = N_STEPS) -> Result:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Train on the GPU if there is one, on the CPU otherwise.")
     parser.add_argument("--place", choices=["best", "gpu", "cpu"], default="best")
-    place = pick(parser.parse_args().place)
+    try:
+        place = pick(parser.parse_args().place)
+    except RuntimeError as error:
+        parser.error(str(error))
     print(f"It runs on the {place.name.upper()}.")
     result = train(place)
     print(

@@ -109,9 +109,16 @@ def train_in_turn(text: Text, n_steps: int) -> dict[str, list[Step]]:
     return taken
 
 
+def positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
+    return number
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Train a PyTorch model with PyTorch's loss and fastxent's.")
-    parser.add_argument("--steps", type=int, default=60, help="number of training steps with each loss")
+    parser.add_argument("--steps", type=positive, default=60, help="number of training steps with each loss")
     args = parser.parse_args()
 
     text = read_manual()

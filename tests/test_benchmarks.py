@@ -19,7 +19,7 @@ from fastxent import reference
 FOLDER = Path(__file__).parent.parent / "asv_benchmarks"
 sys.path.append(str(FOLDER))  # as for its scripts; processes that they start inherit it
 
-from benchmarks import limits, on_gpu, problems, rounds, starting  # noqa: E402
+from benchmarks import limits, on_gpu, problems, rounds, starting, textbook  # noqa: E402
 from comparison import accuracy, activations, arithmetic, contenders, contest, goals, options, report  # noqa: E402
 
 SMALL = {"shape": (32, 10), "dtype": "float32", "function": "cross_entropy_with_grad"}
@@ -148,8 +148,16 @@ def test_contender_computes_what_fastxent_does(name, monkeypatch):
         assert theirs > 0
 
 
+@pytest.mark.parametrize(("shape", "axis"), [((7, 5), -1), ((3, 4, 5), 1), ((2, 3, 4, 5), 2), ((3, 4), 0)])
+def test_the_textbooks_functions_compute_what_the_specification_says(shape, axis):
+    problem = problems.Problem("cross_entropy_with_grad", shape, "float64", axis)
+    expected = reference.cross_entropy_with_grad(problem.first, *problem.others, axis=axis)
+    problems.check_same(problem.naive(), expected, 1e-14)
+    problems.check_same(textbook.cross_entropy(problem.first, *problem.others, axis), expected[0], 1e-14)
+
+
 def test_a_contender_that_computes_something_else_is_refused(monkeypatch):
-    monkeypatch.setattr(fastxent.reference, "cross_entropy_with_grad", lambda z, y, **_: (0.0, z))
+    monkeypatch.setattr(textbook, "cross_entropy_with_grad", lambda z, y, **_: (0.0, z))
     with pytest.raises(AssertionError, match="off by"):
         contest.contest("naive NumPy", contest.TINY_CASES[0], n_rounds=1)
 

@@ -121,11 +121,13 @@ def test_the_number_of_threads_changes_no_bit():
     results = []
     threads = numba.get_num_threads()
     try:
-        for n_threads in {1, threads}:
+        for n_threads in range(1, threads + 1):
             numba.set_num_threads(n_threads)
             results.append(fastxent.cross_entropy_with_grad(logits, targets))
     finally:
         numba.set_num_threads(threads)
+    if threads == 1:
+        pytest.skip("there is one thread")
     for loss, grad in results[1:]:
         assert loss == results[0][0]
         assert np.array_equal(grad, results[0][1])

@@ -58,3 +58,15 @@ def test_the_gpu_is_picked_only_where_there_is_one_and_the_cpu_learns_as_well():
     result = example.train(example.pick("cpu"))
     assert result.accuracy >= 0.9
     assert result.losses[-1] < 0.3 < result.losses[0]
+
+
+def test_a_language_model_learns_which_word_follows_two_others(monkeypatch):
+    example = load("train_language_model")
+    monkeypatch.setattr(example, "BATCH_SIZE", 64)
+    rng, n_words = np.random.default_rng(0), 30
+    contexts = rng.integers(0, n_words, (2000, example.CONTEXT_SIZE))
+    windows = np.column_stack([contexts, (contexts[:, -1] + 1) % n_words])
+    model = example.LanguageModel(np.full(n_words, -np.log(n_words)), rng)
+    losses = example.train(model, windows, 100, "fastxent", rng)
+    assert losses[0] == pytest.approx(np.log(n_words), rel=0.1)
+    assert example.evaluate(model, windows) < 0.2

@@ -1,9 +1,12 @@
 """Rows that are near certain of a class keep their digits, whatever the options."""
 
+import math
+
 import numpy as np
 import pytest
 
 import fastxent
+from fastxent import _dispatch
 from tests import truth
 from tests.measure import assert_ulp
 from tests.mixes import LANES, MIXES, ROWS, SHORT, problem, solve
@@ -25,8 +28,11 @@ each_engine = pytest.mark.parametrize(
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("n_classes", [16, 96, 97, 400, 801, 2048, 2049, 5000])
-def test_plain_rows_that_are_certain_to_any_degree_are_within_the_budget(n_classes, dtype, order):
+def test_plain_rows_that_are_certain_to_any_degree_are_within_the_budget(
+    n_classes, dtype, order, monkeypatch
+):
     """Where all other classes weigh the same, roundings of their sum are all of one sign."""
+    monkeypatch.setattr(_dispatch, "PARALLEL_FROM", 2**30)  # which would be compiled for this alone
     gaps = np.arange(1.0, 68.0, 0.37)
     logits = np.repeat(-gaps[:, None], n_classes, axis=1).astype(dtype)
     targets = np.arange(len(gaps)) * 7 % n_classes
@@ -72,6 +78,27 @@ def assert_near_certain(name, n_classes, dtype, changed):
     relative = NEAR_CERTAIN_RELATIVE[np.dtype(dtype)]
     for output in {"loss", "loss_out", "lse_out", "grad", *mix.outputs} - {"rank_out"}:
         np.testing.assert_allclose(np.squeeze(results[output]), expected[output], rtol=relative)
+
+
+@pytest.mark.parametrize("n_classes", [3, LANES, SHORT, ROWS])
+def test_what_a_likely_class_is_taken_away_from_keeps_its_digits(n_classes):
+    """Of any exponential of the likely class: those of 1, and of few digits, leave nothing beside a sum."""
+    tops = np.float32([0, 0.3, 2.2, 5.1, 6.68, -7.77, 21.6])
+    logits = np.repeat(tops[:, None], n_classes, axis=1) + np.float32(math.log(1e-10 / (n_classes - 1)))
+    logits[:, 1] = tops
+    one_hot = np.zeros_like(logits)
+    one_hot[:, 1] = 1
+    hess, entropy = np.empty_like(logits), np.empty_like(tops)
+    loss, _ = fastxent.cross_entropy_with_grad(logits, one_hot, reduction="none", hess_out=hess)
+    fastxent.cross_entropy(logits, np.zeros(len(tops), int), entropy_out=entropy)
+    log_probs = fastxent.log_softmax(logits)
+    relative = 2 * NEAR_CERTAIN_RELATIVE[np.dtype(np.float32)]
+    for i, row in enumerate(logits):
+        expected = truth.exact_row(row, 1, {})
+        assert loss[i] == pytest.approx(expected["loss"], rel=relative)
+        assert -log_probs[i, 1] == pytest.approx(expected["loss"], rel=relative)
+        assert hess[i, 1] == pytest.approx(-expected["grad"][1], rel=relative)  # p·(1 − p), where p is 1
+        assert entropy[i] == pytest.approx(expected["entropy_out"], rel=relative)
 
 
 @pytest.mark.parametrize(

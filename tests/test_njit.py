@@ -81,11 +81,6 @@ def test_other_layouts_axes_and_integers_are_those_from_python():
     assert np.array_equal(grad, expected_grad)
 
 
-class Stop(Exception):
-    """What a signal's handler raises here, in place of Ctrl-C's KeyboardInterrupt."""
-
-
-@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="there is no timer that signals")
 def test_outputs_of_a_row_may_be_arrays_without_axes():
     @njit
     def row(logits, target, loss, lse):
@@ -98,6 +93,11 @@ def test_outputs_of_a_row_may_be_arrays_without_axes():
     assert outs == expected
 
 
+class Stop(Exception):
+    """What a signal's handler raises here, in place of Ctrl-C's KeyboardInterrupt."""
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="there is no timer that signals")
 def test_what_a_signal_raises_during_a_compiled_loop_ends_it():
     """Python would run the handler where the loop asks it for the number of threads, and forget the rest."""
 

@@ -15,6 +15,14 @@ def test_a_gradient_may_not_lie_on_the_logits_turned():
     assert not logits.any()
 
 
+def test_a_gradient_of_another_dtype_may_not_lie_on_the_logits():
+    memory = np.zeros((3, 4), np.float32)
+    logits = memory.view(np.float16)[:, ::2]
+    with pytest.raises(ValueError, match="grad_out must be logits itself or not overlap"):
+        fastxent.cross_entropy_with_grad(logits, [0, 1, 2], grad_out=memory)
+    assert not memory.any()
+
+
 def test_outputs_may_not_overlap_the_targets():
     logits = np.zeros((3, 4))
     targets = logits.view(np.int64)[:, 0]

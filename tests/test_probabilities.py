@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
-from fastxent import cpu, entropy, log_loss, reference
+from fastxent import _dispatch, cpu, entropy, log_loss, reference, softmax
 from tests.layouts import LAYOUTS, spaced
 from tests.measure import assert_same_bits, assert_ulp, exactly, ulp_error
 from tests.tolerances import EXPECTED_SURPRISAL_ULP, LOG_ULP, eps
@@ -157,6 +157,13 @@ def test_half_types_lose_nothing_but_their_own_rounding(name):
     ):
         assert result.dtype == np.float32
         assert_same_bits(result, expected)
+
+
+def test_threads_change_no_bit_of_few_classes():
+    probs = softmax(np.random.default_rng(0).normal(size=(3300, 10)).astype(np.float32))
+    assert probs.size >= _dispatch.PARALLEL_FROM
+    halves = [entropy(probs[:1650]), entropy(probs[1650:])]
+    assert_same_bits(entropy(probs), np.concatenate(halves))
 
 
 def test_threads_change_no_bit():

@@ -134,3 +134,14 @@ def test_the_loss_of_a_certain_row_is_zero_and_not_minus_zero(n_classes, dtype):
         losses = fastxent.cross_entropy(rows, np.zeros(20, int), reduction="none")
         assert not losses.any()
         assert not np.signbit(losses).any()
+
+
+@pytest.mark.parametrize("n_classes", [3, 148])
+@pytest.mark.parametrize(("size", "cap"), [(50, 3.3), (3, 0.3), (1, 1e-3), (200, 30.0)])
+def test_no_slope_of_a_softcap_turns_round_where_it_rounds_to_none(size, cap, n_classes):
+    logits = np.zeros((2, n_classes), np.float32)
+    logits[:, 0], logits[:, 1] = size, -size
+    _, grad = fastxent.cross_entropy_with_grad(logits, [0, 1], softcap=cap)
+    assert (grad[[0, 1], [0, 1]] <= 0).all()
+    assert (np.delete(grad[0], 0) >= 0).all()
+    assert (np.delete(grad[1], 1) >= 0).all()

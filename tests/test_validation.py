@@ -126,6 +126,7 @@ CASES = {
     "lse_out over the logits": (ValueError, r"lse_out must not overlap logits", {"lse_out": LOGITS[:, 0]}),
     "grad_out of another shape": (ValueError, r"grad_out must have shape", {"grad_out": np.zeros((4, 3))}),
     "grad_out of another dtype": (TypeError, r"grad_out must be", {"grad_out": np.zeros((3, 4), np.float32)}),
+    "grad_out of integers": (TypeError, r"grad_out must be", {"grad_out": np.zeros((3, 4), np.int64)}),
     "grad_out of a half type in float64": (
         TypeError,
         r"grad_out must be float16 or float32; got float64",

@@ -62,7 +62,7 @@ def reference_ulp(dtype, largest):
 
 
 def log_sum_absolute(dtype, largest):
-    """The absolute error of log-sum-exp and log-softmax beside their last rounding.
+    """The absolute error of log-sum-exp beside its last rounding; log-softmax has that for logits near 0.
 
     The relative error of the sum of exponentials, which is theirs, and the float64 roundings of numbers
     as large as the logits.
@@ -77,7 +77,7 @@ def allowed_error(name, truth, dtype, *arguments):
         budget, absolute = SOFTMAX_GRAD_ULP, GRAD_RELATIVE_FLOAT64 * largest * np.abs(arguments[0])
     elif name in ("logsumexp", "log_softmax"):
         budget = LOG_SUM_ULP if name == "logsumexp" else LOG_PROBABILITY_ULP
-        absolute = log_sum_absolute(dtype, largest)
+        absolute = log_sum_absolute(dtype, largest)  # of log-softmax the reference's own
     elif name == "softmax":
         budget = PROBABILITY_ULP + reference_ulp(dtype, largest)
         absolute = PROBABILITY_OR_ZERO[np.dtype(dtype)]

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from functools import cache, partial
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
@@ -189,9 +190,18 @@ def _seconds_in_place(shape: Shape, n_rounds: int) -> float:
 
 
 def fitting(shapes: list[Shape]) -> list[Shape]:
-    """Those whose float32 logits half of the free memory holds."""
-    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    """Those whose float32 logits half of the available memory holds."""
+    free = _available_memory()
     return [shape for shape in shapes if 8 * np.prod(shape) < free]
+
+
+def _available_memory() -> int:
+    """As Linux tells it; elsewhere it is taken for 8 GiB."""
+    meminfo = Path("/proc/meminfo")
+    if not meminfo.exists():
+        return 8 << 30
+    (line,) = (line for line in meminfo.read_text().splitlines() if line.startswith("MemAvailable"))
+    return int(line.split()[1]) * 1024
 
 
 def avx2(shapes: list[Shape], n_rounds: int = ROUNDS, **environment: str) -> list[Goal]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import fastxent
-from fastxent import cpu
+from fastxent import _dispatch, cpu
 from tests.cpu.test_tile_blocks import awkward_rows
 from tests.layouts import spaced
 from tests.measure import assert_same_bits
@@ -72,12 +72,13 @@ def test_awkward_rows_give_the_bits_of_rows_one_by_one_in_place_or_not(dtype, ro
 
 @pytest.mark.parametrize("function", [fastxent.softmax, fastxent.log_softmax, fastxent.logsumexp])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, pytest.param(np.float16, marks=exhaustive)])
-def test_activations_have_the_bits_of_rows_one_by_one(function, dtype, row_by_row):
+def test_activations_have_the_bits_of_rows_one_by_one(function, dtype, row_by_row, monkeypatch):
     for n_classes in (cpu.FEW_CLASSES_OF_ACTIVATIONS + 1, 65, 80, *N_CLASSES):
         logits = awkward_rows(n_classes, np.float32)[0]
         with np.errstate(over="ignore"):
             logits = logits.astype(dtype)
         assert_same_bits(function(logits), row_by_row(function, logits))
+    monkeypatch.setattr(_dispatch, "PARALLEL_FROM", 2**30)  # which would be compiled for this alone
     many = np.random.default_rng(0).normal(size=(200, 800)).astype(dtype)  # several times what stays near
     assert_same_bits(function(many), row_by_row(function, many))
 
@@ -135,7 +136,21 @@ def test_rows_are_short_up_to_a_length_if_their_classes_lie_side_by_side(
     for kernel in (cpu.cross_entropy_lanes, cpu.cross_entropy_short, cpu.cross_entropy_rows):
         monkeypatch.setattr(kernel, "entries", {})
     logits, targets = np.zeros((3, n_classes), np.float32), np.zeros(3, np.int64)
+    soft = logits.copy()
     fastxent.cross_entropy(layout(logits), targets)
     fastxent.cross_entropy_with_grad(logits, targets, z_loss=0.1, grad_out=layout(logits))
     fastxent.cross_entropy_with_grad(logits, targets, hess_out=layout(logits))
-    assert [kernel is cpu.cross_entropy_short for kernel in calls] == 3 * [is_short]
+    fastxent.cross_entropy(logits, layout(soft))
+    fastxent.cross_entropy_with_grad(logits, soft, targets_grad_out=layout(logits))
+    assert [kernel is cpu.cross_entropy_short for kernel in calls] == 5 * [is_short]
+
+
+@pytest.mark.parametrize("function", ["softmax", "log_softmax"])
+@pytest.mark.parametrize("n_classes", [200, _dispatch.SPLIT_FROM])
+def test_activations_take_rows_by_elements_where_only_the_result_lies_apart(n_classes, function, monkeypatch):
+    calls = []
+    monkeypatch.setattr(cpu, "number_of_threads", lambda: 2)
+    monkeypatch.setattr(cpu.Kernel, "__call__", lambda self, *_: calls.append(self))
+    logits = np.zeros((1, n_classes), np.float32)
+    getattr(fastxent, function)(logits, out=spaced(logits))
+    assert calls == [cpu.softmax_rows if function == "softmax" else cpu.logsumexp_rows]

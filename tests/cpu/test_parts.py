@@ -120,6 +120,20 @@ def test_rows_are_shared_out_where_there_are_fewer_than_threads(
     assert calls == 2 * [cpu.cross_entropy_split if is_shared_out else cpu.cross_entropy_rows]
 
 
+@pytest.mark.parametrize("name", ["soft targets", "grad_out", "hess_out", "targets_grad_out"])
+def test_rows_are_not_shared_out_where_one_array_lies_apart(name, monkeypatch):
+    logits = np.zeros((1, _dispatch.SPLIT_FROM), np.float32)
+    targets, apart = np.zeros(1, np.int64), spaced(logits)
+    if "targets" in name:
+        targets = apart if name == "soft targets" else logits.copy()
+    outs = {name: apart} if name.endswith("_out") else {}
+    calls = []
+    monkeypatch.setattr(cpu, "number_of_threads", lambda: 2)
+    monkeypatch.setattr(cpu.Kernel, "__call__", lambda self, *_: calls.append(self) or (0.0, -1))
+    fastxent.cross_entropy_with_grad(logits, targets, **outs)
+    assert calls == [cpu.cross_entropy_rows]
+
+
 def test_no_bit_of_a_result_that_came_near_subnormal_depends_on_the_parts_of_a_row(share_out):
     """What is subnormal on the way is 0 with a thread as without, and not what a large weight makes of it."""
     # Under the softcap the last logits of a block are −87, and its slope there is a quarter.

@@ -41,7 +41,7 @@ def product_with_jacobian(logits):
     ("kernel", "shape", "order"),
     [
         ("lanes", (20, 60), "C"),
-        ("rows", (20, 138), "C"),
+        ("short", (20, 138), "C"),
         ("columns", (20, 138), "F"),
         ("in parallel", (40, 1000), "C"),
         ("split", (1, _dispatch.SPLIT_FROM), "C"),
