@@ -48,7 +48,7 @@ def cross_entropy(
         kernel = cpu.cross_entropy_short
     elif _is_split(n_threads, *arrays):
         kernel = cpu.cross_entropy_split
-    elif _go_one_a_lane(logits):
+    elif go_one_a_lane(logits):
         kernel = cpu.cross_entropy_columns
     else:
         kernel = cpu.cross_entropy_rows
@@ -102,17 +102,17 @@ _LOGSUMEXP = _Kernels(
 
 
 def softmax(logits: NDArray[Any], out: NDArray[Any]) -> None:
-    _activate(_SOFTMAX, *_merged([logits, out]))
+    _activate(_SOFTMAX, *merged([logits, out]))
 
 
 def log_softmax(logits: NDArray[Any], out: NDArray[Any]) -> None:
-    z, result = _merged([logits, out])
+    z, result = merged([logits, out])
     _activate(_LOGSUMEXP, z, None, result)
 
 
 def logsumexp(logits: NDArray[Any], out: NDArray[Any]) -> None:
     lse = np.empty(logits.shape[:-1], np.float64)
-    _activate(_LOGSUMEXP, *_merged([logits]), lse.reshape(-1), None)
+    _activate(_LOGSUMEXP, *merged([logits]), lse.reshape(-1), None)
     out[...] = rounded(lse, out.dtype)
 
 
@@ -124,7 +124,7 @@ def _activate(kernels: _Kernels, logits: NDArray[Any], *others: NDArray[Any] | N
         kernel = kernels.short
     elif _is_split(n_threads, logits, *others):
         kernel = kernels.split
-    elif _go_one_a_lane(logits):
+    elif go_one_a_lane(logits):
         kernel = kernels.columns
     else:
         kernel = kernels.rows
@@ -132,7 +132,7 @@ def _activate(kernels: _Kernels, logits: NDArray[Any], *others: NDArray[Any] | N
 
 
 def softmax_grad(probs: NDArray[Any], grad: NDArray[Any], out: NDArray[Any]) -> None:
-    p, g, result = _merged([probs, grad, out])
+    p, g, result = merged([probs, grad, out])
     kernel = cpu.softmax_grad_lanes if _are_for_lanes(p) else cpu.softmax_grad_rows
     _run(kernel, _n_threads_for(p), p, g, result)
 
@@ -251,7 +251,7 @@ def _are_side_by_side(*arrays: NDArray[Any] | None) -> bool:
     return all(a is None or a.strides[-1] == a.itemsize for a in arrays)
 
 
-def _go_one_a_lane(logits: NDArray[Any]) -> bool:
+def go_one_a_lane(logits: NDArray[Any]) -> bool:
     """Whether rows of classes that lie apart do: if they fill the lanes and, with many, are neighbours."""
     row_stride, class_stride = logits.strides[-2:]
     n_classes, itemsize = logits.shape[-1], logits.itemsize
@@ -262,20 +262,20 @@ def _go_one_a_lane(logits: NDArray[Any]) -> bool:
 
 
 def _are_for_lanes(probs: NDArray[Any]) -> bool:
-    return probs.shape[-1] <= cpu.FEW_CLASSES_OF_PROBABILITIES or _go_one_a_lane(probs)
+    return probs.shape[-1] <= cpu.FEW_CLASSES_OF_PROBABILITIES or go_one_a_lane(probs)
 
 
 def _with_fewest_axes(
     logits: NDArray[Any], grad: NDArray[Any] | None, options: cpu.Options
 ) -> tuple[NDArray[Any], NDArray[Any] | None, cpu.Options]:
     soft_targets, hess, targets_grad = options.soft_targets, options.hess, options.targets_grad
-    logits, grad, soft_targets, hess, targets_grad = _merged([logits, grad, soft_targets, hess, targets_grad])
+    logits, grad, soft_targets, hess, targets_grad = merged([logits, grad, soft_targets, hess, targets_grad])
     if options is not cpu.PLAIN:
         options = options._replace(soft_targets=soft_targets, hess=hess, targets_grad=targets_grad)
     return logits, grad, options
 
 
-def _merged(arrays: list[Any]) -> list[Any]:
+def merged(arrays: list[Any]) -> list[Any]:
     """Views of arrays with the same leading axes, or None, with as few of these as all can be viewed with."""
     given = [a for a in arrays if a is not None]
     if given[0].ndim == 2:

@@ -147,7 +147,7 @@ def _check_numbers(ignore_index, label_smoothing, focal_gamma, z_loss, normalize
         raise Invalid("hess_out cannot be had with focal_gamma, where the Hessian is not that of softmax")
 
 
-_go_one_a_lane = function(_dispatch._go_one_a_lane)
+_go_one_a_lane = function(_dispatch.go_one_a_lane)
 
 
 @function

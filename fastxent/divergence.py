@@ -124,8 +124,8 @@ def _solve(
     normalizer: float | None,
     grad: NDArray[Any] | None,
 ) -> Loss:
-    z = _validation.classes_last(logits, axis)
-    shape = z.shape[:-1]
+    rows = _validation.classes_last(logits, axis)
+    shape = rows.shape[:-1]
     divisor = _validation.check_reduction(reduction, normalizer)
     soft_targets = _validation.float_array("targets", targets)  # a distribution, not a class
     _validation.check_shape("targets", soft_targets, "logits", logits.shape)
@@ -135,7 +135,7 @@ def _solve(
         label_smoothing=0.0,
         divergence=True,
     )
-    rows = np.empty(shape, np.float64) if reduction == "none" else None
-    grad_rows = None if grad is None else _validation.classes_last(grad, axis)
-    loss, _ = _dispatch.cross_entropy(z, None, -100, divisor, options, rows, None, grad_rows)
-    return loss if rows is None else _dispatch.rounded(rows, _validation.row_dtype(logits.dtype))
+    row_losses = np.empty(shape, np.float64) if reduction == "none" else None
+    grad = None if grad is None else _validation.classes_last(grad, axis)
+    loss, _ = _dispatch.cross_entropy(rows, None, 0, divisor, options, row_losses, None, grad)
+    return loss if row_losses is None else _dispatch.rounded(row_losses, _validation.row_dtype(logits.dtype))

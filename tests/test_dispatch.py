@@ -151,20 +151,20 @@ def test_nothing_outside_the_row_is_written(n_classes):
 def test_axes_merge_where_every_array_can_be_viewed_so():
     array = np.zeros((4, 7, 5))
     for merges in (array, array[:, :1], array[..., ::2], array[::2, :1], array[:1, ::2]):
-        assert _dispatch._merged([merges, None, merges.copy()])[0].ndim == 2
+        assert _dispatch.merged([merges, None, merges.copy()])[0].ndim == 2
     for apart in (array[:, ::2], as_strided(array, (4, 7, 5), (8, 8, 8)), np.moveaxis(array, 0, 1)):
-        assert _dispatch._merged([apart])[0].ndim == 3
-        view, nothing, other = _dispatch._merged([apart.copy(), None, apart])
+        assert _dispatch.merged([apart])[0].ndim == 3
+        view, nothing, other = _dispatch.merged([apart.copy(), None, apart])
         assert view.ndim == other.ndim == 3
         assert nothing is None
         assert np.shares_memory(other, apart)
     numbers = np.arange(120.0).reshape(2, 3, 4, 5)
-    assert np.array_equal(_dispatch._merged([numbers])[0], numbers.reshape(24, 5))
-    assert _dispatch._merged([np.zeros((2, 3, 2, 2, 5))])[0].shape == (24, 5)
-    some = _dispatch._merged([numbers[:, :, :3]])[0]
+    assert np.array_equal(_dispatch.merged([numbers])[0], numbers.reshape(24, 5))
+    assert _dispatch.merged([np.zeros((2, 3, 2, 2, 5))])[0].shape == (24, 5)
+    some = _dispatch.merged([numbers[:, :, :3]])[0]
     assert np.array_equal(some, numbers.reshape(6, 4, 5)[:, :3])
     assert np.shares_memory(some, numbers)
-    rows, one_a_row = _dispatch._merged([numbers, numbers[..., :1]])  # as on a GPU
+    rows, one_a_row = _dispatch.merged([numbers, numbers[..., :1]])  # as on a GPU
     assert rows.shape == (24, 5)
     assert one_a_row.shape == (24, 1)
     assert np.shares_memory(one_a_row, numbers)
@@ -204,3 +204,12 @@ def test_the_short_way_of_plain_arrays_gives_what_the_checked_one_gives(n_classe
     for result, expected in zip(short, [loss, loss, grad, loss, grad], strict=True):
         assert np.array_equal(result, expected)
     assert short[-1] is in_place
+
+
+@pytest.mark.parametrize(("most", "kernel"), [(900, "columns"), (899, "rows")])
+def test_rows_of_more_classes_than_lanes_tell_apart_are_not_taken_one_a_lane(most, kernel, monkeypatch):
+    calls = []
+    monkeypatch.setattr(_dispatch, "_MOST_CLASSES_IN_LANES", most)
+    monkeypatch.setattr(cpu.Kernel, "__call__", lambda self, *_: calls.append(self) or (0.0, -1))
+    fastxent.cross_entropy(np.zeros((900, 16), np.float32).T, np.zeros(16, np.int64))
+    assert calls == [getattr(cpu, f"cross_entropy_{kernel}")]

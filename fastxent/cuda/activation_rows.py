@@ -40,13 +40,13 @@ def softmax_rows(storage: str, out_storage: str, of_log: bool):
         place, out_place = logits[row.a, row.b], out[row.a, row.b]
         first, step = cuda.threadIdx.x * n - lead_of(place, raw), cuda.blockDim.x * n
         sums = _sums_of(row, place, first, step, raw, u, decode, c)
-        total = sums.others if sums.others < c.infinity else c.nan
-        scale, log_sum = c.one / total, log(total)
+        sum_exp = sums.others if sums.others < c.infinity else c.nan
+        inverse_sum_exp, log_sum = c.one / sum_exp, log(sum_exp)
         for j in range(first, row.n_classes, step):
             read_vector(row, place, j, raw, u, decode, _OFF, c)
             for k in range(n):
                 gap = u[k] - sums.top
-                u[k] = gap - log_sum if of_log else exp(gap) * scale
+                u[k] = gap - log_sum if of_log else exp(gap) * inverse_sum_exp
             put(out_place, j, out_raw, u, encode)
 
     return softmax_rows

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._dispatch import _merged
+from .._dispatch import merged
 from .._validation import is_half, is_on_device
 from . import package
 
@@ -98,7 +98,7 @@ def empty(shape: tuple[int, ...], dtype: np.dtype[Any], stream: Any) -> tuple[An
 
 def with_rows_on_two_axes(arrays: list[NDArray[Any] | None]) -> list[Any]:
     """Views of arrays of the rows' shape and one axis more, or None, as kernels take them."""
-    views = _merged(arrays)
+    views = merged(arrays)
     n_axes = max(a.ndim for a in views if a is not None)
     if n_axes > 3:
         raise NotImplementedError(

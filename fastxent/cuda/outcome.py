@@ -16,7 +16,7 @@ class Outcome(NamedTuple):
     loss: Any
     lse: Any
     entropy: Any
-    scale: Any  # turns exp(u − top) into a probability
+    inverse_sum_exp: Any  # turns exp(u − top) into a probability
     slope: Any
     target_grad: Any
     p_y: Any
@@ -47,18 +47,18 @@ def _hard(loss, q, w_y, on, c):
 @device
 def outcome_of(sums, row, on, c):
     e_y = exp(row.u_y - sums.top)
-    total = sums.others + e_y
-    scale = c.one / total if total < c.infinity else c.nan
-    q = sums.others * scale
+    sum_exp = sums.others + e_y
+    inverse_sum_exp = c.one / sum_exp if sum_exp < c.infinity else c.nan
+    q = sums.others * inverse_sum_exp
     if q < c.half:
         # log1p keeps every digit that lse − u_y would cancel away
         log_sum = log1p(-q)
         loss, lse = -log_sum, row.u_y - log_sum
     else:
-        loss, lse = log(total) + (sums.top - row.u_y), log(total) + sums.top
+        loss, lse = log(sum_exp) + (sums.top - row.u_y), log(sum_exp) + sums.top
     hard = _hard(loss, q, row.w_y, on, c)
     total_loss, slope = hard.loss, c.zero  # the slope but for the hard term
-    rest = sums.others if row.u_y == sums.top else total - c.one
+    rest = sums.others if row.u_y == sums.top else sum_exp - c.one
     log_top = log1p(rest if rest > c.zero or rest != rest else c.zero)
     if on.label_smoothing:
         total_loss = total_loss + (sums.mass_gap + c.mass * log_top)
@@ -66,16 +66,16 @@ def outcome_of(sums, row, on, c):
     if on.z_loss:
         total_loss = total_loss + c.z_loss * lse * lse
         slope = slope + c.two * c.z_loss * lse
-    p_y = e_y * scale
-    entropy = log_top + (sums.entropy_gap + zero_wins(e_y, sums.top - row.u_y, c)) * scale
+    p_y = e_y * inverse_sum_exp
+    entropy = log_top + (sums.entropy_gap + zero_wins(e_y, sums.top - row.u_y, c)) * inverse_sum_exp
     target_grad = slope * p_y - hard.slope * q
-    return Outcome(total_loss, lse, entropy, scale, hard.slope + slope, target_grad, p_y, q)
+    return Outcome(total_loss, lse, entropy, inverse_sum_exp, hard.slope + slope, target_grad, p_y, q)
 
 
 @device
 def gradient(u, is_target, m, outcome, top, factor, on, c):
     """By one logit as it was given; m is its class's mass."""
-    g = outcome.target_grad if is_target else exp(u - top) * (outcome.scale * outcome.slope)
+    g = outcome.target_grad if is_target else exp(u - top) * (outcome.inverse_sum_exp * outcome.slope)
     if on.label_smoothing:
         g = g - m
     if on.softcap:
@@ -89,7 +89,7 @@ def gradient(u, is_target, m, outcome, top, factor, on, c):
 @device
 def second_derivative(u, is_target, outcome, top, factor, on, c):
     """p·((1 − p)·slope + 2·z_loss·p)."""
-    p = outcome.p_y if is_target else exp(u - top) * outcome.scale
+    p = outcome.p_y if is_target else exp(u - top) * outcome.inverse_sum_exp
     h = p * (outcome.q if is_target else c.one - p) * outcome.slope
     if on.z_loss:
         h = h + c.two * c.z_loss * p * p
