@@ -3,11 +3,11 @@
 `high` starts at a bias with the exponent of the largest term, so that what rounding loses of a term is
 exactly e − (new − old) (Dekker's Fast2Sum) and can be gathered in `low`. Terms far below the bias would all
 end up in `low`, whose own roundings nobody gathers: where the largest exponential is the target's, which is
-not summed, the bias goes by the largest of the others. Nor is then to be anything in `low` of the largest
-itself, if that is to be taken away again: the bias is such that their sum is exact. Four operations a term;
-converting every term to float64 takes seven. (To add up a few terms first, and keep what rounding loses of
-their sum, takes fewer yet, but puts gradients off by 3 ULP now and then, where one term is most of the
-sum.)
+not summed, the bias goes by the largest of the others. And where the largest is summed but taken away
+again, what rounding lost of it would stand in `low` beside terms far below it: the bias is then such that
+nothing is lost. Four operations a term; converting every term to float64 takes seven. (To add up a few
+terms first, and keep what rounding loses of their sum, takes fewer yet, but puts gradients off by 3 ULP now
+and then, where one term is most of the sum.)
 """
 
 import math
@@ -55,7 +55,7 @@ def bias_for(largest, shift, targets, options):
 
 @formula
 def _bias_beside(e):
-    """The power of two above e, or the number before it, if the sum of e and that can be had exactly."""
+    """The power of two above e, or the number before that: whichever e can be added to without rounding."""
     e = where(e < math.inf, e, 0.0)
     power = minimum(BIAS, maximum(_LEAST, 2.0 * leading_power(e)))
     lost = e - ((power + e) - power)
