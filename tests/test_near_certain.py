@@ -80,25 +80,36 @@ def assert_near_certain(name, n_classes, dtype, changed):
         np.testing.assert_allclose(np.squeeze(results[output]), expected[output], rtol=relative)
 
 
-@pytest.mark.parametrize("n_classes", [3, LANES, SHORT, ROWS])
-def test_what_a_likely_class_is_taken_away_from_keeps_its_digits(n_classes):
+def near_certain_of_class_1(n_classes):
     """Of any exponential of the likely class: those of 1, and of few digits, leave nothing beside a sum."""
     tops = np.float32([0, 0.3, 2.2, 5.1, 6.68, -7.77, 21.6])
     logits = np.repeat(tops[:, None], n_classes, axis=1) + np.float32(math.log(1e-10 / (n_classes - 1)))
     logits[:, 1] = tops
+    return logits, [truth.exact_row(row, 1, {}) for row in logits]
+
+
+@each_engine
+def test_what_a_likely_class_is_taken_away_from_keeps_its_digits(n_classes):
+    logits, exact = near_certain_of_class_1(n_classes)
     one_hot = np.zeros_like(logits)
     one_hot[:, 1] = 1
-    hess, entropy = np.empty_like(logits), np.empty_like(tops)
-    loss, _ = fastxent.cross_entropy_with_grad(logits, one_hot, reduction="none", hess_out=hess)
-    fastxent.cross_entropy(logits, np.zeros(len(tops), int), entropy_out=entropy)
+    results = solve(fastxent, MIXES["soft"], logits, one_hot, {})
     log_probs = fastxent.log_softmax(logits)
     relative = 2 * NEAR_CERTAIN_RELATIVE[np.dtype(np.float32)]
-    for i, row in enumerate(logits):
-        expected = truth.exact_row(row, 1, {})
-        assert loss[i] == pytest.approx(expected["loss"], rel=relative)
+    for i, expected in enumerate(exact):
+        assert results["loss_out"][i] == pytest.approx(expected["loss"], rel=relative)
+        assert results["entropy_out"][i] == pytest.approx(expected["entropy_out"], rel=relative)
         assert -log_probs[i, 1] == pytest.approx(expected["loss"], rel=relative)
-        assert hess[i, 1] == pytest.approx(-expected["grad"][1], rel=relative)  # p·(1 − p), where p is 1
-        assert entropy[i] == pytest.approx(expected["entropy_out"], rel=relative)
+        second = results["hess_out"][i, 1] * len(logits)
+        assert second == pytest.approx(-expected["grad"][1], rel=relative)  # p·(1 − p), where p is 1
+
+
+def test_the_second_derivative_by_a_likely_wrong_class_keeps_its_digits():
+    logits, exact = near_certain_of_class_1(LANES)
+    hess = np.empty_like(logits)
+    fastxent.cross_entropy_with_grad(logits, np.zeros(len(logits), int), hess_out=hess, reduction="sum")
+    expected = [-row["grad"][1] for row in exact]
+    np.testing.assert_allclose(hess[:, 1], expected, rtol=2 * NEAR_CERTAIN_RELATIVE[np.dtype(np.float32)])
 
 
 @pytest.mark.parametrize(

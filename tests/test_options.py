@@ -332,3 +332,13 @@ def test_no_second_derivative_of_a_plain_loss_is_negative(n_classes):
     soft = np.full_like(logits, 1 / n_classes)
     hess = solve(fastxent, MIXES["soft"], logits, soft, {})["hess_out"]
     assert (hess >= 0).all()
+
+
+@pytest.mark.parametrize("n_classes", [LANES, SHORT, ROWS])
+def test_rows_of_nan_whose_weights_add_up_to_less_than_can_be_divided_by_have_no_slope(n_classes):
+    mix = MIXES["softcap and z_loss"]
+    logits, targets, options = problem(mix, 4, n_classes, masks=False)
+    logits[1] = np.nan
+    results = solve(fastxent, mix, logits, targets, options | {"sample_weight": np.full(4, 1e-310)})
+    assert results["loss"] == 0.0
+    assert not results["grad"].any()

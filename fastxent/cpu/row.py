@@ -10,9 +10,11 @@ stored under the shift of their block; whoever finishes the row brings them to t
 
 from typing import Any, NamedTuple
 
-from ..simd import broadcast, empty_float64, put, reduce_max, reduce_sum, skip, where
+from numba import types
+
+from ..simd import arithmetic_type, broadcast, empty_float64, put, reduce_max, reduce_sum, skip, where
 from .block_logits import Copies, block_after, copies_for, first_block, largest_other
-from .compile import formula, inline
+from .compile import formula, inline, specialised_formula
 from .exact_sum import bias_for, value_of
 from .finish import finish_edges, finish_target, place_of_shift
 from .options import transformed
@@ -104,6 +106,19 @@ def _empty_sums(row, block_max, options):
     return Sums(0.0, shift_for(top, row.logits), top, Tally(0.0, 0.0, 0.0, 0.0))
 
 
+@specialised_formula
+def _bias_in_lanes(largest, shift, targets, options, z):
+    """From one float64 if lanes are that: a vector's constants would take registers that the sums want."""
+
+    def from_one(largest, shift, targets, options, z):
+        return broadcast(bias_for(largest, shift, targets, options), z)
+
+    def from_vector(largest, shift, targets, options, z):
+        return bias_for(broadcast(largest, z), shift, targets, options)
+
+    return from_one if arithmetic_type(z.dtype) == types.float64 else from_vector
+
+
 @formula
 def _bias(row, start, block_max, shift, options):
     """Of the exponentials that are summed, which the target's is not."""
@@ -112,7 +127,7 @@ def _bias(row, start, block_max, shift, options):
         stop = end_of_block(start, row.n_classes, z)
         largest = largest_other(z, row.target, row.z_y, start, stop, block_max)
     largest = transformed_scalar(largest, z, options.logit_scale, options.softcap)
-    return bias_for(broadcast(largest, z), shift, row.target, options)
+    return _bias_in_lanes(largest, shift, row.target, options, z)
 
 
 @formula
