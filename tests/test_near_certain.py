@@ -51,6 +51,15 @@ def test_focal_loss_of_a_near_certain_row_keeps_its_digits(gamma, n_classes):
     assert_near_certain("focal and weight", n_classes, np.float64, {"focal_gamma": gamma})
 
 
+def test_focal_gradients_of_an_unlikely_target_do_not_lose_digits_by_their_exponent():
+    mix, logits = MIXES["focal and weight"], np.linspace(0, 3, LANES)[None].copy()
+    logits[0, 5] = 18.8
+    options = {"weight": np.ones(LANES), "focal_gamma": 50.0, "reduction": "sum"}
+    grad = solve(fastxent, mix, logits, np.array([0]), options)["grad"][0]
+    expected = truth.exact_row(logits[0], 0, options)["grad"]
+    np.testing.assert_allclose(grad, expected, rtol=64 * eps(np.float64))
+
+
 @each_engine
 def test_near_certain_rows_keep_their_digits_under_a_softcap_and_a_z_loss(n_classes):
     assert_near_certain("softcap and z_loss", n_classes, np.float64, {"softcap": 200.0})
