@@ -61,6 +61,7 @@ def test_the_gpu_is_picked_only_where_there_is_one_and_the_cpu_learns_as_well():
 
 
 def test_a_language_model_learns_which_word_follows_two_others(monkeypatch):
+    pytest.importorskip("tqdm", reason="of the extra 'examples'")
     example = load("train_language_model")
     monkeypatch.setattr(example, "BATCH_SIZE", 64)
     rng, n_words = np.random.default_rng(0), 30
