@@ -124,8 +124,8 @@ def _run(
     one_a_row = (y, *outputs[:4])
     views = [rows, outputs.grad, outputs.hess, *(a if a is None else a[..., None] for a in one_a_row)]
     logits, grad, hess, targets, loss, lse, rank, entropy = with_rows_on_two_axes(views)
-    state, numbers_found = empty((N_NUMBERS,), np.dtype(np.float64), stream)
-    nothing = for_kernel(numbers_found.view(arithmetic_of(storage))[:1])
+    state, state_view = empty((N_NUMBERS,), np.dtype(np.float64), stream)
+    nothing = for_kernel(state_view.view(arithmetic_of(storage))[:1])
     with np.errstate(over="ignore", under="ignore"):
         weights = [
             nothing if w is None else package.to_device(w.astype(arithmetic_of(storage)), stream)

@@ -218,6 +218,14 @@ def test_round_to_integer_takes_ties_to_even(dtype):
     assert np.all(apply("round_to_integer", x) == x.astype(np.float64).round())
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_leading_power_is_the_largest_power_of_two_up_to_a_number(dtype):
+    x = and_neighbours([0.0, *2.0 ** np.arange(-120, 121, 7), 1.5, 3.0, 0.7], dtype)
+    x = x[(x == 0) | (x >= np.finfo(dtype).tiny)]
+    expected = np.where(x == 0, 0, np.ldexp(dtype(0.5), np.frexp(x)[1]))
+    assert np.array_equal(apply("leading_power", x), expected)
+
+
 def test_float64_scalar_has_the_bits_of_a_lane():
     special = [NAN, INF, -INF, 0.0, -0.0, -1.0, -1.5]
     x = np.concatenate([awkward("exp", np.float64), awkward("log", np.float64), special])
