@@ -92,8 +92,9 @@ def cross_entropy_lanes(storage: str, grad_storage: str, hess_storage: str, on: 
         scratch = Scratch(grad_raw, hess_raw, cuda.local.array(n, real))
         first, sums = -lead_of(logits, raw), empty_sums(c)
         for start in range(first, row.n_classes, n * VECTORS_IN_PART):
-            part = empty_sums(c)
-            for j in range(start, min(start + n * VECTORS_IN_PART, row.n_classes), n):
+            part, stop = empty_sums(c), start + n * VECTORS_IN_PART
+            stop = stop if stop < row.n_classes else row.n_classes  # Numba's own numba.cuda has no min
+            for j in range(start, stop, n):
                 part = sum_vector(part, row, logits, j, raw, u, arrays.weight, decode, on, c)
             sums = part if start == first else together(sums, part, on, c)
         outcome = outcome_of(sums, row, on, c)
