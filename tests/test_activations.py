@@ -81,6 +81,7 @@ def test_log_softmax_of_one_class_is_exactly_zero(dtype):
     assert np.array_equal(fastxent.logsumexp(z), z[:, 0])
 
 
+@pytest.mark.slow
 @float64_rarely
 @pytest.mark.parametrize("n_classes", [2, 10, 63, 64, 801])
 def test_each_of_several_largest_logits_counts(n_classes, dtype):
@@ -135,6 +136,7 @@ def test_float64_is_as_exact_as_its_last_bits_allow(offset):
     assert_ulp(fastxent.sigmoid(z).ravel(), logistic, SIGMOID_ULP, at=z.ravel())
 
 
+@pytest.mark.slow
 @each_dtype
 @pytest.mark.parametrize("n_classes", [2, 40, 148, 900])
 @pytest.mark.parametrize("offset", [1e3, -1e7, 1e12, 1e17, -1e30])

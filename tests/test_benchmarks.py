@@ -22,6 +22,8 @@ sys.path.append(str(FOLDER))  # as for its scripts; processes that they start in
 from benchmarks import limits, on_gpu, problems, rounds, starting, textbook  # noqa: E402
 from comparison import accuracy, activations, arithmetic, contenders, contest, goals, options, report  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 SMALL = {"shape": (32, 10), "dtype": "float32", "function": "cross_entropy_with_grad"}
 SHAPE = SMALL["shape"]
 MODULES = [

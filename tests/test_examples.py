@@ -8,6 +8,8 @@ import pytest
 
 import fastxent
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 

@@ -11,9 +11,12 @@ from tests import same_bits
 from tests.measure import assert_same_bits
 from tests.mixes import MIXES, problem, solve
 
-pytestmark = pytest.mark.skipif(
-    not sys.platform.startswith("linux"), reason="needs memory that is not there until it is touched"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not sys.platform.startswith("linux"), reason="needs memory that is not there until it is touched"
+    ),
+]
 
 MAP_NORESERVE = 0x4000  # which Python has no name for before 3.12
 FAR = 2**31 + 2**13  # bytes

@@ -13,7 +13,7 @@ PLAIN = Mix({})
 FEW, MANY = 10, 148
 
 
-@pytest.fixture(params=["float16", "bfloat16"])
+@pytest.fixture(params=[pytest.param("float16", marks=pytest.mark.slow), "bfloat16"])
 def half(request):
     return dtype_of(request.param)
 
@@ -60,6 +60,7 @@ def test_options_give_the_results_of_float32_rounded_once(name, mix, n_classes):
     assert_as_float32(solve(fastxent, mix, logits, targets, options), expected)
 
 
+@pytest.mark.slow
 def test_a_float32_gradient_is_not_rounded_at_all():
     logits, targets, _ = problem(PLAIN, 37, MANY, np.float16)
     expected = solve(fastxent, PLAIN, logits.astype(np.float32), targets, {})
@@ -108,6 +109,7 @@ def test_equal_logits_give_exactly_log_k(half, shape, value):
     np.testing.assert_allclose(others, 1 / shape[1] / shape[0], rtol=2.0**-8, atol=2.0**-25)
 
 
+@pytest.mark.slow
 def test_soft_targets_may_have_more_digits_than_the_logits():
     logits, targets, options = problem(ALL_SOFT, 5, MANY, np.float16)
     wide = np.nextafter(targets.astype(np.float32), np.float32(2))
@@ -136,6 +138,7 @@ def test_activations_of_half_types_are_those_of_float32_rounded_once(half, shape
             np.testing.assert_array_equal(bits(out.copy()), bits(result))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "half"),
     [

@@ -8,6 +8,8 @@ from fastxent import _dispatch
 from fastxent.cpu.strided import LARGE
 from tests.measure import assert_same_bits
 
+pytestmark = pytest.mark.slow
+
 
 def large_problem(n_classes):
     n_rows = LARGE // (4 * n_classes) + 1

@@ -337,6 +337,7 @@ def test_properties_of_loss_and_gradient(n_rows, n_classes, spread, shift, seed)
     np.testing.assert_allclose(permuted_grad, grad[:, order], rtol=1e-12, atol=1e-300)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1e-42, 1e30])
 def test_results_that_float32_cannot_hold_are_no_error_where_numpy_is_told_to_raise(size):
     logits = np.array([[0, 1, 3]], np.float32) * np.float32(size)

@@ -12,9 +12,10 @@ import pytest
 import fastxent
 from tests.measure import assert_same_bits
 
-pytestmark = pytest.mark.skipif(
-    not sys.platform.startswith("linux"), reason="asks what Linux tells of memory"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks what Linux tells of memory"),
+]
 
 CALLS = """
 import gc

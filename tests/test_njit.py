@@ -66,6 +66,7 @@ def test_a_row_in_a_fastmath_function_is_that_of_the_batch_with_nan_and_infiniti
     assert np.array_equal(logits, grad, equal_nan=True)
 
 
+@pytest.mark.slow
 def test_other_layouts_axes_and_integers_are_those_from_python():
     logits, targets = batch(30, 7, np.float64)
     apart = logits.reshape(5, 6, 7)[::2, ::3]
@@ -215,6 +216,7 @@ def run_with_user(tmp_path_factory):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layer", ["omp", pytest.param("tbb", marks=pytest.mark.exhaustive), "workqueue"])
 def test_rows_and_batches_in_a_parallel_loop_are_those_from_python(layer, run_with_user):
     """With workqueue the process aborts if a batch, in the loop, tries to start threads of its own."""
@@ -224,6 +226,7 @@ def test_rows_and_batches_in_a_parallel_loop_are_those_from_python(layer, run_wi
     assert run.returncode == 0, run.stderr
 
 
+@pytest.mark.slow
 def test_a_function_is_loaded_from_the_cache_but_not_with_another_version(run_with_user):
     run_with_user(SCRIPT)
     for arguments, hits in (((), "1"), (("another",), "0")):

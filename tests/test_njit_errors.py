@@ -83,6 +83,7 @@ def test_a_softcap_beyond_the_arithmetic_of_the_logits_is_refused_as_from_python
     assert str(caught.value) == str(from_python.value)
 
 
+@pytest.mark.slow
 def test_outputs_that_overlap_are_refused_but_for_the_gradient_on_the_logits():
     logits, targets, options = problem(ALL_WITH_HESSIAN, 9, 7, masks=False)
     rows = np.ones((4, 9))

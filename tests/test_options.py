@@ -51,6 +51,7 @@ def test_every_result_is_that_of_the_specification(name, n_classes):
                 assert np.all(values[unread] == (n_classes if output == "rank_out" else 0)), output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "n_classes"),
     [("all with Hessian" if n_classes <= FEW_CLASSES else "all soft", n_classes) for n_classes in N_CLASSES],
@@ -294,6 +295,7 @@ def test_nan_ranks_above_every_number_and_stays_in_its_row(name, n_classes):
     assert np.isfinite(results["grad"][2:5]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("option", ["softcap", "logit_scale"])
 def test_the_least_and_the_most_that_logits_may_be_multiplied_or_kept_under_are_as_specified(option, dtype):
@@ -314,6 +316,7 @@ def test_the_least_and_the_most_that_logits_may_be_multiplied_or_kept_under_are_
             fastxent.cross_entropy(logits, targets, **{option: value})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("n_classes", [LANES, SHORT, ROWS])
 def test_ranks_tell_subnormal_logits_apart(n_classes, order):
@@ -324,6 +327,7 @@ def test_ranks_tell_subnormal_logits_apart(n_classes, order):
     assert rank.tolist() == [0, 1, 1, *[0] * 17]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_classes", [LANES, SHORT])
 def test_no_second_derivative_of_a_plain_loss_is_negative(n_classes):
     """Of a class whose probability rounds to 1, 1 − p is not beyond 0."""
@@ -334,6 +338,7 @@ def test_no_second_derivative_of_a_plain_loss_is_negative(n_classes):
     assert (hess >= 0).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_classes", [LANES, SHORT, ROWS])
 def test_rows_of_nan_whose_weights_add_up_to_less_than_can_be_divided_by_have_no_slope(n_classes):
     mix = MIXES["softcap and z_loss"]

@@ -13,6 +13,8 @@ from tests.layouts import LAYOUTS
 from tests.measure import assert_same_bits
 from tests.same_bits import DTYPES, FUNCTIONS, problem
 
+pytestmark = pytest.mark.slow
+
 # Whose kernels other tests compile as well, with few classes and with many.
 ORDINARY = [
     *((name, (20, 10), np.float32) for name in FUNCTIONS if name in same_bits.SIMPLEST),

@@ -102,6 +102,7 @@ def test_soft_targets_of_no_classes_cost_nothing_but_the_z_loss_of_an_lse_of_min
         assert module.kl_divergence(none, none) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(18, 5), (18, 138), (138, 18), (1, 70_000)], ids=str)
 def test_a_mean_over_classes_of_no_weight_has_no_slope_even_in_rows_of_nan(shape):
     logits, axis = np.ones(shape), 0 if shape == (138, 18) else -1
@@ -117,6 +118,7 @@ def test_a_mean_over_classes_of_no_weight_has_no_slope_even_in_rows_of_nan(shape
     assert not results["hess_out"].any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_classes", [5, 138])
 def test_the_focal_loss_of_a_row_with_infinity_beside_its_target_is_infinite(n_classes):
     logits = np.zeros((2, n_classes), np.float32)
@@ -125,6 +127,7 @@ def test_the_focal_loss_of_a_row_with_infinity_beside_its_target_is_infinite(n_c
     assert np.array_equal(losses, [np.inf, np.inf])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("n_classes", [1, 2, 138, 900])
 def test_the_loss_of_a_certain_row_is_zero_and_not_minus_zero(n_classes, dtype):
@@ -136,6 +139,7 @@ def test_the_loss_of_a_certain_row_is_zero_and_not_minus_zero(n_classes, dtype):
         assert not np.signbit(losses).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_classes", [3, 148])
 @pytest.mark.parametrize(("size", "cap"), [(50, 3.3), (3, 0.3), (1, 1e-3), (200, 30.0)])
 def test_no_slope_of_a_softcap_turns_round_where_it_rounds_to_none(size, cap, n_classes):

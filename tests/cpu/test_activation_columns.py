@@ -8,6 +8,8 @@ from fastxent import cpu
 from tests.cpu.test_tile_blocks import awkward_rows
 from tests.measure import assert_same_bits
 
+pytestmark = pytest.mark.slow
+
 each_activation = pytest.mark.parametrize("name", ["softmax", "log_softmax", "logsumexp"])
 
 

@@ -13,6 +13,8 @@ from fastxent.cpu import cache
 from fastxent.cpu.compile import Kernel
 from tests.processes import PACKAGE, finish, run, start
 
+pytestmark = pytest.mark.slow
+
 
 def double(values, out):
     for i in prange(values.size):

@@ -8,6 +8,8 @@ import fastxent
 from fastxent import cpu
 from tests.processes import run
 
+pytestmark = pytest.mark.slow
+
 
 def test_no_layout_compiles_a_kernel_anew():
     targets = np.zeros(3, np.int64)

@@ -152,7 +152,10 @@ def run_beside_pages(function, *arguments):
     assert done.stdout == "done\n", f"ended with {done.returncode}: {done.stderr[-2000:]}"
 
 
-pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="protects pages the Linux way")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="protects pages the Linux way"),
+]
 
 
 @pytest.mark.parametrize("layout", ["C", "every second"])

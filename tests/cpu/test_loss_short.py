@@ -10,6 +10,8 @@ from tests.layouts import spaced
 from tests.measure import assert_same_bits
 from tests.mixes import MIXES, problem, solve
 
+pytestmark = pytest.mark.slow
+
 SET = 16  # rows of up to 192 classes of float32
 # Whole wide vectors, one class more or less, and classes of which fewer and fewer rows make a set.
 N_CLASSES = (cpu.FEW_CLASSES + 1, 128, 129, 130, 192, 193, 320, 512, 800)

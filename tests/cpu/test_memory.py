@@ -8,6 +8,8 @@ import pytest
 
 from tests.mixes import LANES, SHORT
 
+pytestmark = pytest.mark.slow
+
 CALLS = """
 import numpy as np
 import fastxent

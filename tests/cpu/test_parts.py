@@ -10,6 +10,8 @@ from tests.layouts import spaced
 from tests.measure import assert_same_bits
 from tests.mixes import MIXES, problem, solve
 
+pytestmark = pytest.mark.slow
+
 BLOCK = 2048  # of float32
 N_CLASSES = (900, BLOCK, BLOCK + 1, 2 * BLOCK - 1, 3 * BLOCK + 5, 10 * BLOCK)
 

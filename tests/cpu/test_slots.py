@@ -11,6 +11,8 @@ from tests.layouts import spaced
 from tests.measure import assert_same_bits
 from tests.mixes import MIXES, problem, solve
 
+pytestmark = pytest.mark.slow
+
 PATTERNS = {
     "all read": lambda i: np.ones_like(i, bool),
     "none read": lambda i: np.zeros_like(i, bool),

@@ -10,9 +10,12 @@ from numba import njit, prange
 import fastxent
 from fastxent import _dispatch
 
-pytestmark = pytest.mark.skipif(
-    platform.machine().lower() not in ("x86_64", "amd64"), reason="other processors keep them"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        platform.machine().lower() not in ("x86_64", "amd64"), reason="other processors keep them"
+    ),
+]
 LEAST = np.finfo(np.float32).tiny
 
 

@@ -11,6 +11,8 @@ import fastxent
 from fastxent import _dispatch, cpu
 from tests.processes import run
 
+pytestmark = pytest.mark.slow
+
 tbb, workqueue = (pytest.param(layer, marks=pytest.mark.exhaustive) for layer in ("tbb", "workqueue"))
 needs_fork = pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
 

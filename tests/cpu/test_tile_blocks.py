@@ -7,6 +7,8 @@ import fastxent
 from tests.measure import assert_same_bits
 from tests.mixes import MIXES, problem, solve
 
+pytestmark = pytest.mark.slow
+
 N_ROWS = 40
 
 

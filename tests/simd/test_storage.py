@@ -40,7 +40,7 @@ from tests.measure import assert_same_bits
 from tests.simd.compiled import by_storage
 
 # NumPy's conversions warn of NaN and of what overflows.
-pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::RuntimeWarning")]
 
 FLOATS = ["float16", "bfloat16", "float32", "float64"]
 LEAST_EXPONENT = {"float16": -14, "bfloat16": -126}

@@ -13,6 +13,8 @@ from tests.simd.float32_sweep import largest_error
 from tests.simd.test_elementary import DTYPES, and_neighbours, apply, lanewise
 from tests.tolerances import SOFT_CAPPED_ULP, TANH_ULP, power_ulp
 
+pytestmark = pytest.mark.slow
+
 INF, NAN, LN2 = math.inf, math.nan, math.log(2)
 
 
