@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
 import fastxent  # noqa: E402
 from fastxent import torch as ours  # noqa: E402
-from tests.torch_measure import BINARIES, CROSS_ENTROPIES, assert_as_torch, problem  # noqa: E402
+from tests.torch_measure import BINARIES, CROSS_ENTROPIES, assert_as_torch, outcome, problem  # noqa: E402
 
 DTYPES = [torch.float64, torch.float32, torch.float16, torch.bfloat16]
 REDUCTIONS = ["mean", "sum", "none"]
@@ -200,6 +200,21 @@ def test_what_fastxent_does_not_cover_is_torchs():
     assert ours.cross_entropy(*meta).device.type == "meta"
 
 
+def test_a_loss_that_no_float32_holds_is_infinite_as_torchs():
+    apart = torch.tensor([[-3e38, 3e38], [3e38, -3e38]], requires_grad=True)
+    for reduction in REDUCTIONS:
+        assert_as_torch(CROSS_ENTROPIES, apart, torch.tensor([0, 1]), reduction=reduction)
+    masked = torch.full((2, 2), torch.finfo(torch.float32).min, requires_grad=True)
+    assert_as_torch(BINARIES, masked, torch.ones(2, 2), reduction="sum")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_a_tensor_whose_memory_was_freed_is_refused_as_by_torch(dtype):
+    logits, y, _, _ = problem(dtype)
+    logits.untyped_storage().resize_(0)
+    assert [outcome(function, logits, y) for function in CROSS_ENTROPIES] == [RuntimeError] * 2
+
+
 LOGITS, Y, SOFT, WEIGHT = problem(torch.float32)
 
 
@@ -257,6 +272,15 @@ def test_gradients_too_small_for_float16_are_there_after_a_loss_scale(loss, targ
     assert float(logits.grad[0, 0]) == pytest.approx(-(2**15) * np.exp(-18), rel=1e-3)
 
 
+@pytest.mark.parametrize("run", [lambda f: f, partial(torch.compile, backend="aot_eager")])
+def test_gradients_by_targets_too_small_for_float16_are_there_after_a_loss_scale(run):
+    logits = torch.tensor([[18.0, 0.0]], dtype=torch.float16)
+    target = torch.tensor([[1.0, 0.0]], dtype=torch.float16, requires_grad=True)
+    (2**15 * run(ours.cross_entropy)(logits, target)).backward()
+    assert target.grad.dtype == torch.float16
+    assert float(target.grad[0, 0]) == pytest.approx(2**15 * np.exp(-18), rel=1e-3)
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64], ids=str)
 def test_autocast_computes_in_float32_and_leaves_float64(dtype):
     logits, y, _, _ = problem(dtype)
@@ -283,6 +307,7 @@ def test_tensors_of_other_devices_are_torchs_and_warned_of_once():
     assert [warning.filename for warning in caught] == [__file__]
 
 
+@pytest.mark.slow
 def test_threads_are_torchs(monkeypatch):
     import numba
 
@@ -317,6 +342,7 @@ class _Rows(torch.utils.data.Dataset):
         return logits, ours.cross_entropy(logits, torch.zeros(40, dtype=torch.int64))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")  # of JAX, which other tests import
 def test_workers_forked_after_use():
     logits = torch.zeros(40, 1000, requires_grad=True)
@@ -330,6 +356,7 @@ def test_workers_forked_after_use():
             ours.cross_entropy(batch.view(-1, 1000), y.repeat(2))
 
 
+@pytest.mark.slow
 def test_import_compiles_nothing_and_leaves_torch_out_of_fastxent():
     code = "import sys, fastxent; assert 'torch' not in sys.modules; import fastxent.torch, threading; "
     code += "assert threading.active_count() == 1; assert not fastxent.cpu.cross_entropy_rows.entries"

@@ -69,6 +69,7 @@ def test_numerical_gradients(function, torchs, target, reduction):
     assert torch.autograd.gradcheck(lambda z: function(z, target, reduction=reduction), leaf())
 
 
+@pytest.mark.slow
 def test_numerical_gradients_by_probabilities():
     soft = make_logits().softmax(1).requires_grad_()
     for reduction in ("mean", "none"):
@@ -207,6 +208,7 @@ def test_deterministic_mode(function, torchs, target):
         torch.use_deterministic_algorithms(False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reduction", ["mean", "none"])
 def test_operators_are_registered_as_torch_wants_them(reduction):
     soft, weight = make_logits().softmax(1).requires_grad_(), torch.linspace(0, 2, 7, dtype=torch.float64)
@@ -263,6 +265,7 @@ class Model(torch.nn.Module):
         return self.loss(self.layer(hidden), target)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.exhaustive)])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of PyTorch's own modules
 def test_compiled_in_one_graph(backend):
@@ -284,6 +287,7 @@ def test_compiled_in_one_graph(backend):
             assert_close(run(hidden, target), model(hidden, target))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(7,), (4, 7), (4, 7, 3)])
 @pytest.mark.parametrize("how", ["eager", "inplace", "graph kept", "compiled"])
 @pytest.mark.parametrize("upstream", [inf, -inf, nan])
@@ -307,6 +311,31 @@ def test_infinity_and_nan_from_above_do_nothing_to_ignored_rows(upstream, how, s
             grads.append(leaf.grad)
         assert not grads[0].any()
         assert not grads[1].any()
+
+
+@pytest.mark.parametrize("run", [lambda f: f, partial(torch.compile, backend="aot_eager")])
+def test_infinity_and_nan_from_above_reach_rows_of_which_nothing_is_left_to_learn(run):
+    z, y = torch.tensor([[200.0, 0.0], [0.0, 300.0]]), torch.tensor([0, 1])
+    for upstream in (inf, nan):
+        leaf = z.clone().requires_grad_()
+        (run(ours.cross_entropy)(leaf, y) * upstream).backward()
+        assert leaf.grad.isnan().all()
+
+
+@pytest.mark.parametrize("watched", ["first", "again"])
+@pytest.mark.parametrize("target", [Y, YES], ids=["indices", "probabilities"])
+def test_a_checkpoint_may_be_watched_the_first_time_or_again(target, watched):
+    def loss(z, t):
+        return ours.cross_entropy(z * 1, t * 1)
+
+    z, t = leaf(), target.clone().requires_grad_(target is YES)
+    with FlopCounterMode(display=False) if watched == "first" else nullcontext():
+        result = checkpoint(loss, z, t, use_reentrant=False, early_stop=False)
+    with FlopCounterMode(display=False) if watched == "again" else nullcontext():
+        result.backward()
+    by = (z, t) if t.requires_grad else (z,)
+    for tensor, expected in zip(by, torch.autograd.grad(F.cross_entropy(z, t), by), strict=True):
+        assert_close(tensor.grad, expected)
 
 
 def test_a_step_over_no_labels_is_of_0_and_rows_with_labels_have_what_torch_gives():

@@ -6,6 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="of the extra 'torch'")
 
+from torch.autograd.graph import save_on_cpu  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 from torch.utils.checkpoint import checkpoint  # noqa: E402
 
@@ -90,6 +91,23 @@ def test_in_place_of_logits_kept_as_an_input_is_caught():
     other = (logits**2).sum()
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         (other + ours.cross_entropy(logits, Y, inplace=True)).backward()
+
+
+def loss_of_tanh(hidden):
+    return ours.cross_entropy(torch.tanh(hidden), Y, inplace=True)
+
+
+def saved_on_cpu(hidden):
+    with save_on_cpu():
+        return loss_of_tanh(hidden)
+
+
+@pytest.mark.parametrize("loss", [partial(checkpoint, loss_of_tanh, use_reentrant=False), saved_on_cpu])
+def test_nothing_is_overwritten_where_torch_would_not_see_it(loss):
+    hidden = leaf()
+    loss(hidden).backward()
+    expected = torch.autograd.grad(F.cross_entropy(torch.tanh(hidden), Y), hidden)[0]
+    assert_close(hidden.grad, expected)
 
 
 @pytest.mark.parametrize("view", [lambda z: z, lambda z: z.view(-1)])

@@ -8,6 +8,8 @@ from torch.nn import functional as F  # noqa: E402
 
 from fastxent import torch as ours  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 
 class Loss(torch.nn.Module):
     def __init__(self, function):
@@ -35,6 +37,14 @@ def test_what_was_exported_without_gradients_gives_them(name, target):
         function(leaf, y).backward()
         grads.append((leaf.grad, y.grad if by_target else torch.zeros(1)))
     torch.testing.assert_close(*grads)
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 2)])
+def test_class_indices_of_another_shape_are_refused_while_exporting(shape):
+    target = torch.zeros(shape, dtype=torch.int64)
+    for function in (F.cross_entropy, ours.cross_entropy):
+        with pytest.raises((ValueError, RuntimeError)):
+            torch.export.export(Loss(function), (torch.randn(4, 3), target))
 
 
 def labelled(z, y):

@@ -29,7 +29,12 @@ class WithKnownGradient(Function):
 
     @staticmethod
     def forward(
-        ctx: Any, solve: Callable[[], Solved], overwrites: bool, input: Tensor, target: Tensor
+        ctx: Any,
+        solve: Callable[[], Solved],
+        ignore_index: int | None,
+        overwrites: bool,
+        input: Tensor,
+        target: Tensor,
     ) -> Tensor:
         loss, grad, target_grad = solve()
         if overwrites:
@@ -37,13 +42,12 @@ class WithKnownGradient(Function):
             # gets another.
             with torch.enable_grad():
                 _overwrite(input)
-        ctx.save_for_backward(grad, target_grad)
-        ctx.may_ignore = not target.is_floating_point()
+        _save(ctx, grad, target_grad, target=target, ignore_index=ignore_index)
         return loss
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        return None, None, *_gradients(ctx, upstream)
+        return None, None, None, *_gradients(ctx, upstream)
 
 
 class InPlace(Function):
@@ -51,20 +55,19 @@ class InPlace(Function):
 
     @staticmethod
     def forward(
-        ctx: Any, solve: Callable[[], Solved], input: Tensor, target: Tensor
+        ctx: Any, solve: Callable[[], Solved], ignore_index: int | None, input: Tensor, target: Tensor
     ) -> tuple[Tensor, Tensor]:
         loss, grad, target_grad = solve()
         ctx.mark_dirty(input)
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(grad, target_grad)
-        ctx.may_ignore = not target.is_floating_point()
+        _save(ctx, grad, target_grad, target=target, ignore_index=ignore_index)
         return input, loss  # retain_grad() wants what is overwritten first
 
     @staticmethod
     def backward(ctx: Any, of_logits: Tensor | None, upstream: Tensor | None) -> tuple[Tensor | None, ...]:
         if of_logits is not None:
             raise RuntimeError(_USED_AFTER)
-        return (None, None, None) if upstream is None else (None, *_gradients(ctx, upstream))
+        return (None, None, *((None, None) if upstream is None else _gradients(ctx, upstream)))
 
 
 class Overwritten(Function):
@@ -86,18 +89,20 @@ _in_place = super(Function, InPlace).apply
 _overwrite = super(Function, Overwritten).apply
 
 
-def with_known_gradient(solve: Callable[[], Solved], asked: Asked, input: Tensor, target: Tensor) -> Tensor:
+def with_known_gradient(
+    solve: Callable[[], Solved], asked: Asked, ignore_index: int | None, input: Tensor, target: Tensor
+) -> Tensor:
     """The loss; an error leaves the logits and their history as they were."""
     loss: Tensor
     if not (asked.grad or asked.target_grad):
         loss, _, _ = solve()
         return loss
     if asked.inplace and not (input.is_leaf or input._is_view()):
-        _, loss = _in_place(solve, input, target)
+        _, loss = _in_place(solve, ignore_index, input, target)
         return loss
     if asked.inplace:
         _have_torch_refuse(input)
-    loss = _with_known_gradient(solve, asked.inplace, input, target)
+    loss = _with_known_gradient(solve, ignore_index, asked.inplace, input, target)
     return loss
 
 
@@ -109,37 +114,41 @@ def _have_torch_refuse(input: Tensor) -> None:
         input.add_(0)
 
 
+def _save(ctx: Any, *grads: Tensor | None, target: Tensor, ignore_index: int | None) -> None:
+    """Of class indices the target too, which tells the ignored rows."""
+    ctx.ignore_index = ignore_index
+    ctx.save_for_backward(*grads, None if target.is_floating_point() else target)
+
+
 def _gradients(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, Tensor | None]:
-    """By input and target."""
+    """By input and target. The last backward through a graph may have the arrays themselves."""
     if torch.is_grad_enabled():
         raise RuntimeError(_NO_SECOND_DERIVATIVES)
-    grad, target_grad = ctx.saved_tensors
-    return _scaled(grad, upstream, ctx.may_ignore), _scaled(target_grad, upstream, False)
+    grad, target_grad, target = ctx.saved_tensors
+    is_one = _has_storage(upstream)  # and not one for each of a batch
+    if is_one and upstream.dim() == 0 and upstream.item() == 1 and not _graph_is_kept():
+        return grad, target_grad
+    if target is not None and not (is_one and upstream.isfinite().all()):
+        upstream = _but_for_ignored(upstream, target, ctx.ignore_index)
+    return _scaled(grad, upstream), _scaled(target_grad, upstream)
 
 
-def _scaled(grad: Tensor | None, upstream: Tensor, may_ignore: bool) -> Tensor | None:
-    """The last backward through a graph may have the array itself; one before gets another."""
+def _scaled(grad: Tensor | None, upstream: Tensor) -> Tensor | None:
     if grad is None:
         return None
     by = _for_each_row(grad, upstream)
-    if not _has_storage(upstream):  # one for each of a batch
-        return grad * (_but_for_rows_of_0(grad, by) if may_ignore else by)
-    is_kept = _graph_is_kept()
-    if not is_kept and upstream.dim() == 0 and upstream.item() == 1:
-        return grad
-    if may_ignore and not by.isfinite().all():
-        by = _but_for_rows_of_0(grad, by)
-    return torch.mul(grad, by, out=torch.empty_like(grad)) if is_kept else grad.mul_(by)
+    if not _has_storage(by):
+        return grad * by
+    return torch.mul(grad, by, out=torch.empty_like(grad)) if _graph_is_kept() else grad.mul_(by)
 
 
 def _for_each_row(grad: Tensor, upstream: Tensor) -> Tensor:
     return upstream.unsqueeze(1) if 0 < upstream.dim() < grad.dim() else upstream
 
 
-def _but_for_rows_of_0(grad: Tensor, by: Tensor) -> Tensor:
+def _but_for_ignored(upstream: Tensor, target: Tensor, ignore_index: int) -> Tensor:
     """0 for ignored rows, to which infinity and NaN must do nothing: a mean over no rows has both."""
-    is_kept = (grad != 0).any(0 if grad.dim() == 1 else 1, keepdim=True)
-    return torch.where(is_kept, by, 0)
+    return torch.where(target.long() == ignore_index, 0, upstream)
 
 
 @torch.library.custom_op(
@@ -225,9 +234,18 @@ def _(
     with_target_grad: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     rows = input.shape[:0] if input.dim() == 1 else (*input.shape[:1], *input.shape[2:])
+    if not target.is_floating_point():
+        torch._check_value(
+            target.dim() == len(rows), lambda: f"target has {target.dim()} axes, not {len(rows)}"
+        )
+        for size, expected in zip(target.shape, rows, strict=True):
+            torch._check_value(size == expected, lambda: "target and input differ in their numbers of rows")
     loss = input.new_empty(rows if reduction == "none" else (), dtype=loss_dtype)
     grad = torch.empty_like(input, dtype=dtype_of_gradient(input.dtype)) if with_grad else None
-    return _without_none((loss, grad, torch.empty_like(target) if with_target_grad else None), input)
+    dtype = dtype_of_gradient(target.dtype)
+    return _without_none(
+        (loss, grad, torch.empty_like(target, dtype=dtype) if with_target_grad else None), input
+    )
 
 
 @binary_cross_entropy_op.register_fake
@@ -249,24 +267,23 @@ def _tell_autograd_of(operator: Any, n_flags: int, ignore_index_at: int | None) 
     """Of an operator whose last inputs say which gradients it gives, by input and maybe by target."""
 
     def save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        ctx.n_inputs, ctx.given = len(inputs), inputs[-n_flags:]
+        ctx.n_inputs, given = len(inputs), inputs[-n_flags:]
         wanted = ctx.needs_input_grad[:n_flags]
-        if any(w and not g for w, g in zip(wanted, ctx.given, strict=True)):
+        if any(w and not g for w, g in zip(wanted, given, strict=True)):
             # The graph was traced without gradients, as `torch.export` does, and is run with them.
-            ctx.given, output = wanted, operator(*inputs[:-n_flags], *wanted)
-        ctx.ignore_index = None if ignore_index_at is None else inputs[ignore_index_at]
-        ctx.save_for_backward(*output[1:], inputs[1])
+            given, output = wanted, operator(*inputs[:-n_flags], *wanted)
+        grads = (grad if g else None for grad, g in zip(output[1:], given, strict=False))
+        ignore_index = None if ignore_index_at is None else inputs[ignore_index_at]
+        _save(ctx, *grads, target=inputs[1], ignore_index=ignore_index)
 
     def scale(ctx: Any, upstream: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():
             raise RuntimeError(_NO_SECOND_DERIVATIVES)
         *grads, target = ctx.saved_tensors
-        if ctx.ignore_index is not None and not target.is_floating_point():
-            ignored = target.long() == ctx.ignore_index
-            upstream = torch.where(ignored, 0, upstream)  # where that is infinite or NaN, too
+        if target is not None:
+            upstream = _but_for_ignored(upstream, target, ctx.ignore_index)
         scaled = [
-            grad * _for_each_row(grad, upstream).to(grad.dtype) if given else None
-            for grad, given in zip(grads, ctx.given, strict=False)
+            None if grad is None else grad * _for_each_row(grad, upstream).to(grad.dtype) for grad in grads
         ]
         return *scaled, *(None for _ in range(ctx.n_inputs - len(scaled)))
 

@@ -12,6 +12,11 @@ from . import gpu, solve
 from .autograd import binary_cross_entropy_op, cross_entropy_op, with_known_gradient
 from .covered import INTEGERS, covers_binary_cross_entropy, covers_cross_entropy, is_traced, loss_dtype
 
+# With them PyTorch does not see that what it saved was overwritten. Old versions cannot tell.
+_hooks_for_what_is_saved = getattr(
+    torch._C._autograd, "_top_saved_tensors_default_hooks", lambda ignore_is_tracing: None
+)
+
 
 def cross_entropy(
     input: Tensor,
@@ -51,8 +56,10 @@ def cross_entropy(
         Whether the gradient may overwrite `input`, which saves memory of its size. `input` must then be
         what you would hand to an in-place function of PyTorch, such as the output of a linear layer, that
         no other function has kept for its backward and that is not used again: PyTorch raises a RuntimeError
-        in backward otherwise, and at once for a leaf that requires grad. Without autograd, under
-        `torch.compile`, and where PyTorch computes the loss, nothing is overwritten.
+        in backward otherwise, and at once for a leaf that requires grad. It does not see that of logits kept
+        by way of hooks for saved tensors (`save_on_cpu`, `checkpoint` without `use_reentrant`): where such
+        hooks are on nothing is overwritten, nor without autograd, under `torch.compile` or another mode that
+        watches operators, and where PyTorch computes the loss.
 
     Returns
     -------
@@ -90,7 +97,7 @@ def cross_entropy(
         solver = solve.cross_entropy if input.is_cpu else gpu.cross_entropy
         try:
             return with_known_gradient(
-                lambda: solver(input, target, asked, dtype, *options), asked, input, target
+                lambda: solver(input, target, asked, dtype, *options), asked, ignore_index, input, target
             )
         except ValueError:  # of fastxent, before anything is written; PyTorch takes it, or says the same
             pass
@@ -159,6 +166,7 @@ def binary_cross_entropy_with_logits(
             return with_known_gradient(
                 lambda: solve.binary_cross_entropy(input, target, asked, dtype, *options),
                 asked,
+                None,
                 input,
                 target,
             )
@@ -180,4 +188,6 @@ def refuse_deprecated(size_average: Any, reduce: Any) -> None:
 def _asked(input: Tensor, target: Tensor, inplace: bool) -> solve.Asked:
     if not torch.is_grad_enabled():
         return solve.Asked(False)
-    return solve.Asked(input.requires_grad, target.requires_grad, inplace and input.requires_grad)
+    if inplace:
+        inplace = input.requires_grad and not is_traced(input) and _hooks_for_what_is_saved(True) is None
+    return solve.Asked(input.requires_grad, target.requires_grad, inplace)

@@ -10,7 +10,7 @@ from torch import Tensor
 import fastxent
 
 from .memory import dtype_of_gradient
-from .solve import Asked, Solved, mean_that_may_be_of_nothing
+from .solve import Asked, Solved, mean_that_may_be_of_nothing, scalar
 
 
 def is_on_gpu_in_use(tensor: Tensor) -> bool:
@@ -58,5 +58,5 @@ def cross_entropy(
     if isinstance(loss, float):
         if reduction == "mean" and loss == 0:
             loss = mean_that_may_be_of_nothing(target, weight, ignore_index)
-        loss = torch.scalar_tensor(loss, dtype=loss_dtype, device=logits.device)
+        loss = scalar(loss, loss_dtype, logits.device)
     return loss.to(loss_dtype), grad, None

@@ -17,8 +17,10 @@ _kept: list[tuple[NDArray[np.uint8], weakref.ref[Any]]] = []
 
 
 def array_of(tensor: Tensor) -> NDArray[Any]:
-    """A ValueError for tensors that NumPy has nothing like: with the negative bit set, or a ZeroTensor."""
+    """A ValueError for tensors that NumPy has nothing like: negated by a bit, all zeros, or freed."""
     try:
+        if not tensor.data_ptr():  # NumPy would take memory of its own
+            raise ValueError("the tensor has no storage")
         if tensor.dtype is not torch.bfloat16:
             return tensor.numpy()
         import ml_dtypes

@@ -50,6 +50,8 @@ def cross_entropy(
     by_class = not target.is_floating_point()
     if by_class:
         options["ignore_index"] = ignore_index
+    if asked.target_grad:
+        target = target.to(dtype_of_gradient(target.dtype))
     target_grad = torch.empty_like(target) if asked.target_grad else None
     if target_grad is not None:
         options["targets_grad_out"] = array_of(target_grad)
@@ -137,7 +139,8 @@ def as_torch_solves(
         grads = iter(torch.autograd.grad(loss.sum(), by) if by else ())
         dtype = dtype_of_gradient(input.dtype)
         grad = torch.empty_like(input, dtype=dtype).copy_(next(grads)) if asked.grad else None
-        target_grad = torch.empty_like(target).copy_(next(grads)) if asked.target_grad else None
+        dtype = dtype_of_gradient(target.dtype)
+        target_grad = torch.empty_like(target, dtype=dtype).copy_(next(grads)) if asked.target_grad else None
         return loss.detach().contiguous(), grad, target_grad
 
     with ThreadPoolExecutor(1) as threads:  # for which the operator has not switched autograd off
@@ -160,10 +163,15 @@ def mean_that_may_be_of_nothing(target: Tensor, weight: Tensor | None, ignore_in
     return 0.0 if divisor else math.nan
 
 
+def scalar(value: float, dtype: torch.dtype, device: torch.device = _CPU) -> Tensor:
+    try:
+        return torch.scalar_tensor(value, dtype=dtype, device=device)
+    except RuntimeError:  # float32 does not reach that far
+        return torch.scalar_tensor(value, dtype=torch.float64, device=device).to(dtype)
+
+
 def _loss(value: Any, dtype: torch.dtype) -> Tensor:
-    if isinstance(value, float):
-        return torch.scalar_tensor(value, dtype=dtype, device=_CPU)
-    return torch.from_numpy(value).to(dtype)
+    return scalar(value, dtype) if isinstance(value, float) else torch.from_numpy(value).to(dtype)
 
 
 @contextmanager
