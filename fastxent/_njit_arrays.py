@@ -90,6 +90,11 @@ def new_rows(z):
 
 
 @function
+def flat(array):
+    return array.reshape(array.size)
+
+
+@function
 def put_values(out, values):
     for i in range(out.size):
         out.flat[i] = values[i]

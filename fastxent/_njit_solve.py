@@ -12,6 +12,7 @@ from numba import types
 
 from . import _dispatch
 from ._njit_arrays import (
+    flat,
     function,
     loss_of_each,
     loss_of_only,
@@ -189,6 +190,7 @@ def solver(reduction: str, **given: types.Type | None) -> Any:
         same if isinstance(given[name], types.Array) else nothing
         for name in ("targets", "weight", "sample_weight")
     )
+    flat_s = flat if given["sample_weight"] else same
     new_losses = nothing if is_reduced and not given["loss_out"] else new_rows
     new_lse, new_rank, new_entropy = (
         new_rows if given[name] else nothing for name in ("lse_out", "rank_out", "entropy_out")
@@ -235,12 +237,12 @@ def solver(reduction: str, **given: types.Type | None) -> Any:
         losses, lse, rank, entropy = new_losses(z), new_lse(z), new_rank(z), new_entropy(z)
         # fmt: off
         options = Options(
-            None, w, s, _float(label_smoothing), _float(focal_gamma), _float(z_loss), _float(softcap),
+            None, w, flat_s(s), _float(label_smoothing), _float(focal_gamma), _float(z_loss), _float(softcap),
             _float(logit_scale), rank, entropy, h, None, None,
         )
         # fmt: on
         divisor = _float_or(normalizer, usual_divisor)
-        loss, bad = _run(z, y, ignore_index, divisor, options, losses, lse, g)
+        loss, bad = _run(z, flat(y), ignore_index, divisor, options, losses, lse, g)
         if bad >= 0:
             raise NoClass(logits.shape[:-1], bad, y.flat[bad], z.shape[-1], ignore_index)
         if loss_out is not None:

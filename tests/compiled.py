@@ -65,9 +65,9 @@ def batch(n_rows, n_classes, dtype=np.float32):
 
 def solve_compiled(mix, logits, targets, options):
     """As `tests.mixes.solve` does from Python."""
-    n = len(targets)
-    loss, lse, entropy = (np.full(n, np.nan, logits.dtype) for _ in range(3))
-    rank, grad, hess = np.full(n, -1), np.empty_like(logits), np.empty_like(logits)
+    rows = targets.shape
+    loss, lse, entropy = (np.full(rows, np.nan, logits.dtype) for _ in range(3))
+    rank, grad, hess = np.full(rows, -1), np.empty_like(logits), np.empty_like(logits)
     numbers = [options[name] for name in ("label_smoothing", "z_loss", "logit_scale")]
     result = with_options(
         logits,

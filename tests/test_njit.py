@@ -2,7 +2,6 @@
 
 import inspect
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -32,9 +31,11 @@ def test_loss_and_gradient_are_those_from_python(shape):
     assert np.array_equal(logits, expected_grad)
 
 
-@pytest.mark.parametrize("n_classes", [7, 130])
-def test_options_and_outputs_are_those_from_python(n_classes):
-    logits, targets, options = problem(ALL_WITH_HESSIAN, 21, n_classes)
+@pytest.mark.parametrize("shape", [(21, 7), (21, 130), (3, 7, 7)], ids=str)
+def test_options_and_outputs_are_those_from_python(shape):
+    logits, targets, options = problem(ALL_WITH_HESSIAN, 21, shape[-1])
+    logits, targets = logits.reshape(shape), targets.reshape(shape[:-1])
+    options["sample_weight"] = options["sample_weight"].reshape(shape[:-1])
     expected = solve(fastxent, ALL_WITH_HESSIAN, logits, targets, options, reduction="none")
     results = solve_compiled(ALL_WITH_HESSIAN, logits, targets, options)
     assert results.keys() == expected.keys()
@@ -92,53 +93,6 @@ def test_outputs_of_a_row_may_be_arrays_without_axes():
     row(logits, 3, *outs)
     fastxent.cross_entropy(logits, 3, loss_out=expected[0], lse_out=expected[1])
     assert outs == expected
-
-
-class Stop(Exception):
-    """What a signal's handler raises here, in place of Ctrl-C's KeyboardInterrupt."""
-
-
-@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="there is no timer that signals")
-def test_what_a_signal_raises_during_a_compiled_loop_ends_it():
-    """Python would run the handler where the loop asks it for the number of threads, and forget the rest."""
-
-    @njit
-    def losses_of(logits, targets, n):
-        losses = np.empty(n)
-        for i in range(n):
-            losses[i] = loss_of(logits, targets)
-        return losses
-
-    def stop(*_):
-        raise Stop
-
-    logits, targets = batch(40, 1000)
-    expected = losses_of(logits, targets, 1)[0]
-    before = signal.signal(signal.SIGALRM, stop)
-    try:
-        signal.setitimer(signal.ITIMER_REAL, 0.02)
-        with pytest.raises(Stop):
-            losses_of(logits, targets, 1_000_000)
-    finally:
-        signal.signal(signal.SIGALRM, before)
-    assert losses_of(logits, targets, 1)[0] == expected
-
-
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_kernel_that_cannot_be_had_is_an_error_each_time(monkeypatch):
-    """ctypes prints what a callback raises, and leaves what it returns as it was."""
-
-    @njit
-    def run(logits, targets):
-        return fastxent.cross_entropy(logits, targets, z_loss=0.1)  # the address of no other test's kernel
-
-    logits, targets = batch(9, 7)
-    with monkeypatch.context() as patch:
-        patch.setattr(cpu.Kernel, "address", lambda *_: 1 / 0)
-        for _ in range(5):
-            with pytest.raises(RuntimeError, match="asked of Python failed"):
-                run(logits, targets)
-    assert run(logits, targets) == fastxent.cross_entropy(logits, targets, z_loss=0.1)
 
 
 def test_a_large_batch_takes_all_threads_but_in_a_parallel_loop_one(monkeypatch):

@@ -27,18 +27,25 @@ def source_digest() -> str:
 
     If a file changed after the import, the kernels in memory are of no sources on the disk.
     """
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.parent.rglob("*.py")):
+    digest, now = hashlib.sha256(), time.time()
+    for path in _sources():
         digest.update(path.read_bytes())
         status = path.stat()
-        if max(status.st_mtime, status.st_ctime) > _IMPORTED:
+        if any(_IMPORTED < changed <= now for changed in (status.st_mtime, status.st_ctime)):
             digest.update(os.urandom(_DIGEST_BYTES))
+    if not _sources():
+        digest.update(os.urandom(_DIGEST_BYTES))
     return digest.hexdigest()[:12]
 
 
+def _sources():
+    """None where the package is in an archive, or has been compiled and its sources left out."""
+    return sorted(Path(__file__).parent.parent.rglob("*.py"))
+
+
 def cache_for(loop):
-    """Numba's interface to the files of a batch loop; none if FASTXENT_CACHE is 0."""
-    if os.environ.get("FASTXENT_CACHE") == "0":
+    """Numba's interface to the files of a batch loop; none if FASTXENT_CACHE is 0, or nothing names them."""
+    if os.environ.get("FASTXENT_CACHE") == "0" or not _sources():
         return NullCache()
     try:
         return _Cache(loop)

@@ -3,9 +3,12 @@
 A call learns the address of its kernel when it is first run; that kernel is compiled or loaded then.
 """
 
+import pickle
+import sys
 from functools import cache
 from itertools import product
 
+from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.core.typing.templates import signature
@@ -34,14 +37,19 @@ class _Callback(Callback):
         super().__init__(f"fastxent.{digest}.{type(self).__name__}{arguments}")
 
     def __reduce__(self):
-        return _callback, self._made_of
+        return _from_cache, (self._made_of[1], pickle.dumps(self._made_of))
 
 
 @cache
 def _callback(kind, digest, *arguments):
+    return kind(digest, *arguments)
+
+
+def _from_cache(digest, made_of):
+    """Whatever else another version had pickled, this one may not have: all releases must have this name."""
     if digest != source_digest():
         raise OSError("compiled with another version of fastxent")
-    return kind(digest, *arguments)
+    return _callback(*pickle.loads(made_of))
 
 
 class _Threads(_Callback):
@@ -75,7 +83,22 @@ def number_of_threads(typing_context):
     return signature(types.intp), lower
 
 
-gil_is_held = types.ExternalFunction("PyGILState_Check", types.int32())
+_RUNNING = "PyThreadState_GetUnchecked" if sys.version_info >= (3, 13) else "_PyThreadState_UncheckedGet"
+
+
+@intrinsic
+def gil_is_held(typing_context):
+    """By this thread. PyGILState_Check says so of all threads once there was a second interpreter."""
+
+    def lower(context, builder, sig, args):
+        function_type = ir.FunctionType(cgutils.voidptr_t, [])
+        own, running = (
+            builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), [])
+            for name in ("PyGILState_GetThisThreadState", _RUNNING)
+        )
+        return builder.and_(cgutils.is_not_null(builder, own), builder.icmp_unsigned("==", own, running))
+
+    return signature(types.boolean), lower
 
 
 def _mixes(context, builder, options, place):

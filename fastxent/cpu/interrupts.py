@@ -1,6 +1,7 @@
 """Ctrl-C waits while Numba compiles: what it then imports cannot be imported again after half an import."""
 
 import signal
+import sys
 import threading
 from contextlib import contextmanager
 
@@ -18,5 +19,7 @@ def interrupts_wait():
         yield
     finally:
         signal.signal(signal.SIGINT, handler)
-        if pressed:
+        if pressed and callable(handler):
+            handler(signal.SIGINT, sys._getframe())
+        elif pressed:
             signal.raise_signal(signal.SIGINT)

@@ -29,17 +29,25 @@ class Callback:
     def __call__(self):
         """Numba does this before it loads a function that needs the name, which is known by now."""
 
-    def _store_result(self, number, place):
-        place[0] = self.result(number)
+    def _store_result(self, number, places):
+        try:
+            places[0] = self.result(number)
+        except KeyboardInterrupt:  # of Ctrl-C while that compiled, or before
+            places[0], places[1] = self.result(number), 1
 
     def call(self, context, builder, number):
         """LLVM: the result; where that raises an exception, which ctypes prints and forgets, an error."""
         context.active_code_library._reload_init.add(self)
-        place = cgutils.alloca_once(builder, _INTEGER)
+        place = cgutils.alloca_once(builder, _INTEGER, size=2)
+        place_of_interrupt = cgutils.gep_inbounds(builder, place, 1)
         builder.store(_INTEGER(0), place)
+        builder.store(_INTEGER(0), place_of_interrupt)
         function_type = ir.FunctionType(ir.VoidType(), [_INTEGER, place.type])
         function = cgutils.get_or_insert_function(builder.module, function_type, self._name)
         builder.call(function, [number, place])
+        with cgutils.if_unlikely(builder, cgutils.is_not_null(builder, builder.load(place_of_interrupt))):
+            again = ir.FunctionType(ir.VoidType(), [])
+            builder.call(cgutils.get_or_insert_function(builder.module, again, "PyErr_SetInterrupt"), [])
         result = builder.load(place)
         with cgutils.if_unlikely(builder, cgutils.is_null(builder, result)):
             message = "what compiled code asked of Python failed, for the reason that was printed"
@@ -69,10 +77,20 @@ class Callback:
 
 
 def raise_pending(context, builder):
-    """LLVM: what the handlers of signals raise, Ctrl-C's above all, which callbacks lose; with the GIL."""
-    function_type = ir.FunctionType(ir.IntType(32), [])
+    """LLVM: what the handlers of signals raise, Ctrl-C's above all, which callbacks lose; with the GIL.
+
+    Ctrl-C's is made one of compiled code, whose `try` catches no other.
+    """
+    function_type = ir.FunctionType(cgutils.int32_t, [])
     check = cgutils.get_or_insert_function(builder.module, function_type, "PyErr_CheckSignals")
     with cgutils.if_unlikely(builder, cgutils.is_not_null(builder, builder.call(check, []))):
+        python = context.get_python_api(builder)
+        ctrl_c = python.get_c_object("PyExc_KeyboardInterrupt")
+        function_type = ir.FunctionType(cgutils.int32_t, [ctrl_c.type])
+        matches = cgutils.get_or_insert_function(builder.module, function_type, "PyErr_ExceptionMatches")
+        with builder.if_then(cgutils.is_not_null(builder, builder.call(matches, [ctrl_c]))):
+            python.err_clear()
+            context.call_conv.return_user_exc(builder, KeyboardInterrupt, ())
         context.call_conv.return_exc(builder)
 
 

@@ -1,13 +1,16 @@
 """Machine code on disk, lost, damaged, of other sources or written by two at once, changes no result."""
 
+import os
 import shutil
 import threading
+import time
 import warnings
 
 import numba
 import numpy as np
 import pytest
 from numba import njit, prange, types
+from numba.core.caching import NullCache
 
 from fastxent.cpu import cache
 from fastxent.cpu.compile import Kernel
@@ -113,6 +116,26 @@ def test_a_file_that_cannot_be_read_or_replaced_is_warned_of_once(folder):
     with pytest.warns(RuntimeWarning, match="machine code is not kept") as caught:
         assert [new_process_doubles() for _ in range(2)] == [1, 1]
     assert len(caught) == 1
+
+
+def test_where_no_source_tells_versions_apart_nothing_is_kept(monkeypatch):
+    """As in an archive."""
+    monkeypatch.setattr(cache, "_sources", list)
+    assert isinstance(cache.cache_for(double), NullCache)
+    digest = cache.source_digest.__wrapped__
+    assert digest() != digest()
+
+
+def test_a_source_changed_after_the_import_is_told_from_one_of_the_future(tmp_path, monkeypatch):
+    source, digest = tmp_path / "source.py", cache.source_digest.__wrapped__
+    source.write_text("")
+    os.utime(source, (time.time() + 7200,) * 2)
+    monkeypatch.setattr(cache, "_sources", lambda: [source])
+    monkeypatch.setattr(cache, "_IMPORTED", time.time())
+    assert digest() == digest()
+    time.sleep(0.05)
+    source.write_text("")
+    assert digest() != digest()
 
 
 def test_signatures_saved_at_once_are_not_found_under_each_others_names(folder):

@@ -1,5 +1,11 @@
 """Ctrl-C ends a call and leaves a process that works."""
 
+import signal
+import socket
+
+import pytest
+
+from fastxent.cpu.interrupts import interrupts_wait
 from tests.processes import run
 
 
@@ -42,3 +48,20 @@ assert abs(fastxent.sigmoid(z)[0] - 0.7310585786300049) < 1e-15
 assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 """
     run(program)
+
+
+def test_those_whom_signals_wake_hear_once_of_ctrl_c_during_a_compilation():
+    """As asyncio's loops are woken."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    hearing, told = socket.socketpair()
+    told.setblocking(False)
+    signal.set_wakeup_fd(told.fileno())
+    try:
+        with pytest.raises(KeyboardInterrupt), interrupts_wait():
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGINT, before)
+    assert hearing.recv(9) == bytes([signal.SIGINT])
+    hearing.close()
+    told.close()
