@@ -209,11 +209,8 @@ def entropy(probs: NDArray[Any], out: NDArray[Any]) -> None:
 
 def rounded(values: NDArray[np.float64], dtype: np.dtype[Any]) -> NDArray[Any]:
     """In this dtype: infinite or 0 where it cannot hold them. To raise, as NumPy may be told, is too late."""
-    try:
+    with np.errstate(over="ignore", under="ignore"):
         return values.astype(dtype, copy=False)
-    except (FloatingPointError, RuntimeWarning):
-        with np.errstate(over="ignore", under="ignore"):
-            return values.astype(dtype, copy=False)
 
 
 def _run(kernel: cpu.Kernel, n_threads: int, *arrays: Any) -> None:

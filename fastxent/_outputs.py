@@ -73,7 +73,7 @@ def check_same_or_apart(name: str, array: NDArray[Any], other_name: str, other: 
 def _check_can_be_written(name: str, array: NDArray[Any]) -> None:
     if not array.flags.writeable:
         raise ValueError(f"{name} must be writeable, got a read-only array")
-    if array.base is not None and not array.flags.forc and _may_overlap_itself(array):
+    if not array.flags.forc and _may_overlap_itself(array):
         raise ValueError(f"{name} must have memory of its own for every element, got strides {array.strides}")
 
 

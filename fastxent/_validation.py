@@ -194,7 +194,9 @@ def as_array(name: str, value: Any) -> NDArray[Any]:
 
 
 def _holds_masked(value: Any) -> bool:
-    return isinstance(value, list | tuple) and any(isinstance(item, MaskedArray) for item in value)
+    if isinstance(value, list | tuple):
+        return any(isinstance(item, MaskedArray) or _holds_masked(item) for item in value)
+    return False
 
 
 def integer(name: str, value: Any) -> int:
@@ -235,9 +237,8 @@ def contiguous_int64(y: NDArray[Any]) -> NDArray[np.int64]:
 
 def raise_bad_target(targets: Any, bad: int, n_classes: int, ignore_index: int) -> NoReturn:
     """For the target of this index, counted over all axes, that is neither a class nor ignored."""
-    raise IndexError(
-        f"{_which(targets, bad)}, expected a class from 0 to {n_classes - 1} or ignore_index ({ignore_index})"
-    )
+    classes = f"a class from 0 to {n_classes - 1}" if n_classes else "no class, for there are none,"
+    raise IndexError(f"{_which(targets, bad)}, expected {classes} or ignore_index ({ignore_index})")
 
 
 def raise_bad_fraction(targets: Any, bad: int) -> NoReturn:

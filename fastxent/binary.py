@@ -36,8 +36,8 @@ def binary_cross_entropy(
     ----------
     logits
         float32, float64, float16 or bfloat16 (of ml_dtypes) of one axis or more and any strides. They are
-        only read; half types are computed with in float32. Logits whose elements are not in C order are
-        copied.
+        only read; half types are computed with in float32. They are copied unless their elements are in C
+        order, and so are targets and outputs.
     targets
         Of the logits' shape: floats of any of their dtypes from 0 to 1, or integers or booleans, 0 or 1,
         which are copied to floats.

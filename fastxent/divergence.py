@@ -35,7 +35,8 @@ def kl_divergence(
     logits
         float32, float64, float16 or bfloat16 (of ml_dtypes) of any shape and strides, classes on `axis`.
     targets
-        Floats of the logits' shape and any of their dtypes, at least 0: the mass of each class.
+        Floats of the logits' shape and any of their dtypes, at least 0: the mass of each class. They are
+        rounded to float32 unless the logits are float64; subnormal ones may count as 0.
     axis
         The axis of the classes.
     sample_weight

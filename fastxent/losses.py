@@ -42,9 +42,9 @@ def cross_entropy(
         s·[(1−e)·w_y·(1−p_y)^focal_gamma·(lse − u_y) + Σ_j m_j·(lse − u_j) + z_loss·lse²],  m_j = w_j·e/K
 
     and with soft targets t it is s·[Σ_j m_j·(lse − u_j) + z_loss·lse²], m_j = w_j·((1−e)·t_j + e/K).
-    Nothing overflows, nothing cancels where one class holds nearly all of the probability, and a class
-    of weight or mass 0 adds 0 even if it is impossible. Functions compiled with `@njit` may call it too,
-    with integer targets and classes on the last axis.
+    Nothing overflows, nothing of the loss cancels where one class holds nearly all of the probability, and
+    a class of weight or mass 0 adds 0 even if it is impossible. Functions compiled with `@njit` may call
+    it too, with integer targets and classes on the last axis.
 
     Parameters
     ----------
@@ -56,7 +56,8 @@ def cross_entropy(
     targets
         Integers of any dtype, of the logits' shape without `axis`: for each row a class from 0 to K − 1,
         or `ignore_index`. Or floats of the logits' shape and any of their dtypes: the mass of each class,
-        which need not sum to 1.
+        which need not sum to 1. They are rounded to what is computed with, float32 unless the
+        logits are float64; subnormal ones may count as 0.
     axis
         The axis of the classes.
     weight

@@ -40,7 +40,7 @@ def log_loss(
     targets
         Integers of any dtype, of the shape of `probs` without `axis`: for each row a class, or
         `ignore_index`. Or floats of the shape of `probs` and any of its dtypes: the mass of each class,
-        which need not sum to 1.
+        which need not sum to 1. They are rounded to float32 unless `probs` are float64.
     axis
         The axis of the classes.
     sample_weight

@@ -26,6 +26,7 @@ CASES = {
     "object logits": (TypeError, r"logits must be .* object", {"logits": LOGITS.astype(object)}),
     "masked logits": (TypeError, r"logits .* masked", {"logits": np.ma.masked_less(LOGITS, 3)}),
     "masked rows": (TypeError, r"logits .* masked", {"logits": [*np.ma.masked_less(LOGITS, 3)]}),
+    "masked lists": (TypeError, r"logits .* masked", {"logits": [[*np.ma.masked_less(LOGITS, 3)]]}),
     "ragged logits": (ValueError, r"logits must be an array", {"logits": [[1.0], [1.0, 2.0]]}),
     "scalar logits": (ValueError, r"logits must have at least one axis", {"logits": 1.0, "targets": 0}),
     "float targets by class": (
@@ -121,6 +122,11 @@ CASES = {
         ValueError,
         r"grad_out must have memory of its own",
         {"grad_out": np.lib.stride_tricks.as_strided(np.zeros(6), (3, 4), (8, 8))},
+    ),
+    "grad_out of its own over itself": (
+        ValueError,
+        r"grad_out must have memory of its own",
+        {"grad_out": np.ndarray((3, 4), strides=(0, 8))},
     ),
     "axis a float": (TypeError, r"axis must be an integer, got -1.0", {"axis": -1.0}),
     "lse_out over the logits": (ValueError, r"lse_out must not overlap logits", {"lse_out": LOGITS[:, 0]}),
@@ -320,3 +326,8 @@ def test_what_refuses_to_become_an_array_is_named():
 
     with pytest.raises(TypeError, match="logits must be an array: held by another library"):
         fastxent.cross_entropy(Held(), [0])
+
+
+def test_where_there_are_no_classes_the_error_says_so():
+    with pytest.raises(IndexError, match=r"targets\[1\] is 0, expected no class, for there are none, or ign"):
+        fastxent.cross_entropy(np.zeros((2, 0)), [-100, 0])
