@@ -62,8 +62,7 @@ def cross_entropy(
         None if options is cpu.PLAIN else _kinds(options),
     )
     arguments = n_threads, logits, targets, ignore_index, divisor, options, loss, lse, grad
-    loss_and_bad: tuple[float, int] = kernel(variant, *arguments)
-    return loss_and_bad
+    return kernel(variant, *arguments)
 
 
 def plain_cross_entropy(
@@ -194,10 +193,7 @@ def log_loss(
     variant = (n_threads > 1, p.ndim, p.dtype.num, y is None, _kinds(options))
     if y is None and _are_for_lanes(p):
         return cpu.log_loss_lanes(variant, n_threads, p, divisor, options, loss.reshape(-1)), -1
-    loss_and_bad: tuple[float, int] = cpu.log_loss_rows(
-        variant, n_threads, p, y, ignore_index, divisor, options, loss.reshape(-1)
-    )
-    return loss_and_bad
+    return cpu.log_loss_rows(variant, n_threads, p, y, ignore_index, divisor, options, loss.reshape(-1))
 
 
 def entropy(probs: NDArray[Any], out: NDArray[Any]) -> None:

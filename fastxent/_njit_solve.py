@@ -68,11 +68,6 @@ def _float(number):
     return None if number is None else float(number)
 
 
-@formula
-def _float_or(number, otherwise):
-    return float(otherwise if number is None else number)
-
-
 @function
 def _first_bad(weights):
     for i in range(weights.size):
@@ -241,7 +236,7 @@ def solver(reduction: str, **given: types.Type | None) -> Any:
             _float(logit_scale), rank, entropy, h, None, None,
         )
         # fmt: on
-        divisor = _float_or(normalizer, usual_divisor)
+        divisor = usual_divisor if normalizer is None else float(normalizer)
         loss, bad = _run(z, flat(y), ignore_index, divisor, options, losses, lse, g)
         if bad >= 0:
             raise NoClass(logits.shape[:-1], bad, y.flat[bad], z.shape[-1], ignore_index)

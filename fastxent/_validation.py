@@ -71,9 +71,14 @@ def check_reduction(reduction: Any, normalizer: Any) -> float:
     """The divisor of the sum of the row losses and of every gradient; 0 stands for that of the mean."""
     if not isinstance(reduction, str) or reduction not in ("mean", "sum", "none"):
         raise ValueError(f'reduction must be "mean", "sum" or "none", got {reduction!r}')
-    if normalizer is not None:
-        return _normalizer(normalizer, reduction)
-    return 0.0 if reduction == "mean" else 1.0
+    if normalizer is None:
+        return 0.0 if reduction == "mean" else 1.0
+    if reduction != "mean":
+        raise ValueError(f'normalizer divides the mean, so reduction must be "mean", got {reduction!r}')
+    number = real("normalizer", normalizer)
+    if not LEAST_NORMALIZER <= number < math.inf:
+        raise ValueError(f"normalizer must be finite and at least 2**-126, got {normalizer!r}")
+    return number
 
 
 def check_targets(
@@ -154,11 +159,6 @@ def check_shape(name: str, array: NDArray[Any], other_name: str, shape: tuple[in
         raise ValueError(f"{name} must have shape {shape}, that of {other_name}; got {array.shape}")
 
 
-def check_dtype(name: str, array: NDArray[Any], other_name: str, dtype: np.dtype[Any]) -> None:
-    if array.dtype != dtype:
-        raise TypeError(f"{name} must be {dtype}, as {other_name} is; got {array.dtype}")
-
-
 def classes_last(array: NDArray[Any], axis: Any) -> NDArray[Any]:
     if type(axis) is int and axis == -1:
         return array
@@ -216,15 +216,6 @@ def real(name: str, value: Any) -> float:
         return float(value)
     except OverflowError:
         return math.inf
-
-
-def _normalizer(value: Any, reduction: str) -> float:
-    if reduction != "mean":
-        raise ValueError(f'normalizer divides the mean, so reduction must be "mean", got {reduction!r}')
-    number = real("normalizer", value)
-    if not LEAST_NORMALIZER <= number < math.inf:
-        raise ValueError(f"normalizer must be finite and at least 2**-126, got {value!r}")
-    return number
 
 
 def contiguous_int64(y: NDArray[Any]) -> NDArray[np.int64]:

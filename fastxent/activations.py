@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import _dispatch
 from ._outputs import check_same_or_apart, output, output_like
-from ._validation import check_dtype, check_shape, classes_last, float_array, is_on_device, row_dtype
+from ._validation import check_shape, classes_last, float_array, is_on_device, row_dtype
 
 
 def softmax(logits: ArrayLike, *, axis: int = -1, out: NDArray[Any] | None = None) -> NDArray[Any]:
@@ -146,7 +146,8 @@ def softmax_grad(
     array([ 0.1875, -0.1875])
     """
     p, g = float_array("probs", probs), float_array("grad", grad)
-    check_dtype("grad", g, "probs", p.dtype)
+    if g.dtype != p.dtype:
+        raise TypeError(f"grad must be {p.dtype}, as probs is; got {g.dtype}")
     check_shape("grad", g, "probs", p.shape)
     result = output_like("out", out, "probs", p)
     check_same_or_apart("out", result, "grad", g)

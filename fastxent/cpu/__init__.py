@@ -1,4 +1,15 @@
-"""The CPU kernels: each takes checked arrays, computes, and neither validates nor raises."""
+"""The CPU kernels: each takes checked arrays, computes, and neither validates nor raises.
+
+Cross-entropy goes five ways. In `loss_rows` the classes of a row go across the lanes, by the walk of `row`
+over the blocks of `row_block`; in `loss_split` threads share out that walk by `parts`; `loss_short` takes
+short rows a `row_set` at a time, by `short_row`. In `loss_lanes` every lane has a row (a `tile` of them, many
+classes by `tile_blocks`), be its classes few or far apart. Softmax and log-sum-exp go the same ways in
+`activation_*`, as cross-entropy without targets.
+
+Begin with `loss_rows`, and with the mathematics that all share: `options`, `shift`, `exact_sum`, `tally`,
+`outcome`, `derivatives`. `strided` and `columns` know where rows lie, `targets` and `total` what is before
+and after all rows. `compile`, `cache`, `threads`, `interrupts` and `calls` are about Numba alone.
+"""
 
 from .activation_columns import logsumexp_columns, softmax_columns
 from .activation_lanes import FEW_CLASSES_OF_ACTIVATIONS, logsumexp_lanes, softmax_lanes
@@ -17,37 +28,3 @@ from .probability_rows import log_loss_rows
 from .sigmoid_blocks import sigmoid_blocks
 from .softmax_grad import softmax_grad_lanes, softmax_grad_rows
 from .threads import number_of_threads
-
-__all__ = [
-    "FEW_CLASSES",
-    "FEW_CLASSES_OF_ACTIVATIONS",
-    "FEW_CLASSES_OF_PROBABILITIES",
-    "PLAIN",
-    "SHORT_ROW",
-    "Kernel",
-    "Options",
-    "binary_cross_entropy_blocks",
-    "cross_entropy_columns",
-    "cross_entropy_lanes",
-    "cross_entropy_rows",
-    "cross_entropy_short",
-    "cross_entropy_split",
-    "cyclic",
-    "first_bad_target_blocks",
-    "log_loss_lanes",
-    "log_loss_rows",
-    "logsumexp_columns",
-    "logsumexp_lanes",
-    "logsumexp_rows",
-    "logsumexp_short",
-    "logsumexp_split",
-    "number_of_threads",
-    "sigmoid_blocks",
-    "softmax_columns",
-    "softmax_grad_lanes",
-    "softmax_grad_rows",
-    "softmax_lanes",
-    "softmax_rows",
-    "softmax_short",
-    "softmax_split",
-]

@@ -9,7 +9,7 @@ from .compile import inline, kernel, or_none
 from .derivatives import HighLow, rounded_to
 from .loss_lanes import loss_chunk
 from .options import PLAIN
-from .row_lanes import lanes_in_tile, row_lanes, rows_of_tiles, tiles_of_chunk
+from .row_lanes import get_lanes, lanes_in_tile, rows_of_tiles, tiles_of_chunk
 from .shape import n_classes_of, n_rows_of
 from .strided import address
 
@@ -22,7 +22,7 @@ def softmax_columns(n_chunks, logits, out):
         loss_chunk(logits, None, 0, 1.0, PLAIN, None, None, None, grad=out, in_blocks=True, tiles=tiles)
 
 
-@or_none
+@inline
 def _put_log_softmax_of_tile(out, logits, n_classes, inside, lse, z):
     lse = rounded_to(lse, z)
     for j in range(n_classes):
@@ -37,8 +37,8 @@ def _put_log_softmax(out, logits, lse, lse_low, tiles):
         n_lanes = lanes_in_tile(start, n_rows, lanes)
         inside = first_lanes(n_lanes, z)
         rows, places = columns_at(logits, start, n_lanes, z, None), columns_at(out, start, n_lanes, z, None)
-        high = row_lanes(address(lse), 0.0, start, inside, z)
-        low = row_lanes(address(lse_low), 0.0, start, inside, z)
+        high = get_lanes(address(lse), 0.0, start, inside, z)
+        low = get_lanes(address(lse_low), 0.0, start, inside, z)
         _put_log_softmax_of_tile(places, rows, n_classes_of(logits), inside, HighLow(high, low), z)
 
 

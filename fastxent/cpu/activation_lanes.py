@@ -23,14 +23,6 @@ FEW_CLASSES_OF_ACTIVATIONS = 63
 """Up to here this is the quicker way; for cross-entropy it is up to FEW_CLASSES."""
 
 
-@inline
-def _largest(tile, n_classes):
-    top = broadcast(-math.inf, tile)
-    for j in range(n_classes):
-        top = maximum(load(tile, j * lanes_of(tile)), top)
-    return top
-
-
 @kernel("out")
 def softmax_lanes(n_chunks, logits, out):
     """As `softmax_rows`, for few classes."""
@@ -65,7 +57,9 @@ def _put_log_softmax(out, n_classes, inside, tile, lse):
 @inline
 def _logsumexp_tile(logits, to, out, start, n_classes, inside, tile):
     read_all(logits, n_classes, inside, tile)
-    top = _largest(tile, n_classes)
+    top = broadcast(-math.inf, tile)
+    for j in range(n_classes):
+        top = maximum(load(tile, j * lanes_of(tile)), top)
     shift = shift_for(top, tile)
     others = _sum_of_others(tile, n_classes, top, shift)
     of_top = likelihood(others, widen(top), Shift(widen(shift.offset), widen(shift.exponent)))

@@ -62,7 +62,7 @@ def derivatives_to(out, logits):
 
 
 @formula
-def softmax_row(logits, out, before, memory):
+def _softmax_row(logits, out, before, memory):
     """The row, its probabilities to come, and the row before finished."""
     to = derivatives_to(out, logits)
     exps, row = exps_row(to.grad, memory.exps, to.streams.grad), plain_row(to_read(logits), logits.n_classes)
@@ -71,7 +71,7 @@ def softmax_row(logits, out, before, memory):
 
 
 @formula
-def none_before(logits, out, memory):
+def _none_before(logits, out, memory):
     """Before the first row: one of no classes, of the types that others have."""
     to = Derivatives(THROUGH_CACHES, address(out), None, None)
     row, exps = plain_row(address(logits), 0), exps_row(to.grad, memory.exps, False)
@@ -79,13 +79,13 @@ def none_before(logits, out, memory):
 
 
 @inline
-def softmax_chunk(logits, out, rows):
+def _softmax_chunk(logits, out, rows):
     packed, packed_out = packed_rows(logits, 1), packed_rows(out, 1)
     memory, control = memory_for(logits, out, 1, 1, PLAIN), flush_subnormals()
-    before = none_before(logits, out, addresses(memory))
+    before = _none_before(logits, out, addresses(memory))
     for i in range(rows[0], rows[1]):
         place = row_at(out, i, packed_out, 0)
-        before = softmax_row(row_at(logits, i, packed, 0), place, before, addresses(memory))
+        before = _softmax_row(row_at(logits, i, packed, 0), place, before, addresses(memory))
         if i + 1 == rows[1] or place.is_strided:
             before = finish(before, PLAIN)
             written(place, place.n_classes)
@@ -97,7 +97,7 @@ def softmax_chunk(logits, out, rows):
 def softmax_rows(n_chunks, logits, out):
     """exp(z_j) / Σ_k exp(z_k) of each row, in out, which may be the logits."""
     for chunk in prange(n_chunks):
-        softmax_chunk(logits, out, rows_of_chunk(chunk, n_chunks, n_rows_of(logits)))
+        _softmax_chunk(logits, out, rows_of_chunk(chunk, n_chunks, n_rows_of(logits)))
 
 
 @formula

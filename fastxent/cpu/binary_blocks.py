@@ -65,10 +65,9 @@ def _cycle(weights):
 
 @formula
 def _weighted(value, weight, j, inside, z):
-    if weight is not None:
-        w = load_inside(weight.start, j % weight.period, inside, z)
-        value = zero_times_infinity_is_zero(w, value)
-    return value
+    if weight is None:
+        return value
+    return zero_times_infinity_is_zero(load_inside(weight.start, j % weight.period, inside, z), value)
 
 
 @formula
@@ -143,11 +142,8 @@ def _is_fraction(y):
 
 @inline
 def _count_others(targets, counts, block):
-    t, start, stop = (
-        pointer(targets),
-        block * ELEMENTS_AT_ONCE,
-        min(block * ELEMENTS_AT_ONCE + ELEMENTS_AT_ONCE, targets.size),
-    )
+    t, start = pointer(targets), block * ELEMENTS_AT_ONCE
+    stop = min(start + ELEMENTS_AT_ONCE, targets.size)
     full = full_vectors_end(t, start, stop)
     count = broadcast(0.0, t)
     for j in range(start, full, lanes_of(t)):

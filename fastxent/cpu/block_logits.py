@@ -94,16 +94,11 @@ def _largest(copy, z, start, n_classes, logit_scale, softcap):
 
 
 @inline
-def _largest_but(z, y, start, stop):
-    before = _largest(None, z, start, y, None, None)
-    return max(before, _largest(None, z, y + 1, stop, None, None))
-
-
-@inline
 def largest_other(z, y, z_y, start, stop, block_max):
     """The largest logit of a block but the target's, as given, if that is the largest of all."""
     if start <= y < stop and z_y == block_max:
-        block_max = _largest_but(z, y, start, stop)
+        before, after = _largest(None, z, start, y, None, None), _largest(None, z, y + 1, stop, None, None)
+        block_max = max(before, after)
     return block_max
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from ..simd import fma, maximum, narrow, widen
 from .compile import formula
-from .options import chain_rule, with_slope, zero_times_infinity_is_zero
+from .options import zero_times_infinity_is_zero
 
 
 class HighLow(NamedTuple):
@@ -57,6 +57,16 @@ def factors_for(slopes, row_factor, ratio, z):
 
 
 @formula
+def with_slope(g, u, softcap):
+    """g times the slope of softcap's tanh, 1 − tanh²."""
+    if softcap is not None:
+        # −inf, a masked class, has a slope of 0; so has what is rounded to ±softcap or beyond.
+        ratio = u * (1.0 / softcap)
+        g = g * maximum(0.0, fma(-ratio, ratio, 1.0))
+    return g
+
+
+@formula
 def to_keep(e, u, label_smoothing, softcap):
     """An exponential as `gradient` takes it: where no mass is to be subtracted, softcap's slope is in it."""
     return with_slope(e, u, softcap) if label_smoothing is None else e
@@ -98,11 +108,11 @@ def target_derivatives(slopes, w_y, u_y, n_classes, row_factor, options):
     g = slopes.target_grad * row_factor
     if options.label_smoothing is not None:
         g = g - w_y * (options.label_smoothing / n_classes) * row_factor
+    g = with_slope(g, u_y, options.softcap)
+    if options.logit_scale is not None:
+        g = g * options.logit_scale
     h = slopes.p_y * slopes.q * (slopes.slope * row_factor)
-    return (
-        chain_rule(g, u_y, options.logit_scale, options.softcap),
-        _curvature(h, slopes.p_y, row_factor, options.z_loss, options.logit_scale),
-    )
+    return g, _curvature(h, slopes.p_y, row_factor, options.z_loss, options.logit_scale)
 
 
 @formula

@@ -126,15 +126,9 @@ def finish_inner(unfinished, inner, j, options):
         finish_vector(unfinished, inner.factors, j + inner.lead, None, like, options)
 
 
-@formula
+@or_none
 def finish_target(unfinished, options):
     """The derivatives of an integer target's class, where p − 1 would have cancelled; after all others."""
-    if unfinished is not None and unfinished.row.target is not None:
-        _finish_target_of(unfinished, options)
-
-
-@inline
-def _finish_target_of(unfinished, options):
     if unfinished.row.n_classes > 0:
         _store_target(unfinished, options)
 
@@ -142,6 +136,8 @@ def _finish_target_of(unfinished, options):
 @formula
 def _store_target(unfinished, options):
     row, to, w_y, row_factor = unfinished.row, unfinished.to, unfinished.w_y, unfinished.row_factor
+    if row.target is None:
+        return
     g, h = target_derivatives(unfinished.slopes, w_y, row.u_y, row.n_classes, row_factor, options)
     put(to.grad, row.target, g)
     put_or_none(to.hess, row.target, h)

@@ -31,7 +31,7 @@ from .derivatives import factors_for
 from .exact_sum import add, bias_for, empty_sum, value_of
 from .options import in_addresses, transformed
 from .outcome import RowSums, outcome_of, slopes_of
-from .row_lanes import lanes_in_tile, row_lanes, row_outputs, rows_of_tiles, set_row_lanes, tiles_of_chunk
+from .row_lanes import get_lanes, lanes_in_tile, row_outputs, rows_of_tiles, set_row_lanes, tiles_of_chunk
 from .shape import n_classes_of, n_rows_of
 from .shift import Shift, shift_for, shifted_exp
 from .strided import address, addresses, scratch_transformed
@@ -136,10 +136,9 @@ def _loss_tile(tile, memory, targets, s, scale, options, start, outputs, grad, h
 @formula
 def _targets(targets, start, inside, ignore_index, z):
     """As floats of z's dtype, rounded by way of float64; `ignore_index` where no row is."""
-    y = broadcast(0.0, z)
-    if targets is not None:
-        y = narrow(to_float(load_masked(targets, start, inside, ignore_index)), z)
-    return y
+    if targets is None:
+        return broadcast(0.0, z)
+    return narrow(to_float(load_masked(targets, start, inside, ignore_index)), z)
 
 
 @formula
@@ -169,7 +168,7 @@ def loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, lse_low
         z = pointer(exps)
         inside = first_lanes(n_lanes, z)
         y = _targets(y_of, start, inside, ignore_index, z)
-        s = row_lanes(s_of, 1.0, start, inside, z)
+        s = get_lanes(s_of, 1.0, start, inside, z)
         tile = Tile(
             n_classes,
             columns_at(logits, start, n_lanes, z, None),
@@ -199,11 +198,10 @@ def loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, lse_low
 @kernel("loss", "lse", "grad", "rank", "entropy", "hess", "targets_grad")
 def cross_entropy_lanes(n_chunks, logits, targets, ignore_index, divisor, options, loss, lse, grad):
     """As `cross_entropy_rows`, for few classes."""
-    n_rows, n_classes = n_rows_of(logits), n_classes_of(logits)
-    divisor, scale, bad = survey(targets, n_rows, n_classes, ignore_index, divisor, options)
+    divisor, scale, bad = survey(logits, targets, ignore_index, divisor, options)
     if bad >= 0:
         return 0.0, bad
-    row_losses = empty_float64(n_rows) if loss is None else loss
+    row_losses = empty_float64(n_rows_of(logits)) if loss is None else loss
     for chunk in prange(n_chunks):
         tiles = tiles_of_chunk(chunk, n_chunks, logits)
         loss_chunk(logits, targets, ignore_index, scale, options, row_losses, lse, None, grad, None, tiles)
@@ -214,11 +212,10 @@ def cross_entropy_lanes(n_chunks, logits, targets, ignore_index, divisor, option
 @kernel("loss", "lse", "grad", "rank", "entropy", "hess", "targets_grad")
 def cross_entropy_columns(n_chunks, logits, targets, ignore_index, divisor, options, loss, lse, grad):
     """As `cross_entropy_rows`, to the bit, for rows whose classes lie apart."""
-    n_rows, n_classes = n_rows_of(logits), n_classes_of(logits)
-    divisor, scale, bad = survey(targets, n_rows, n_classes, ignore_index, divisor, options)
+    divisor, scale, bad = survey(logits, targets, ignore_index, divisor, options)
     if bad >= 0:
         return 0.0, bad
-    row_losses = empty_float64(n_rows) if loss is None else loss
+    row_losses = empty_float64(n_rows_of(logits)) if loss is None else loss
     for chunk in prange(n_chunks):
         tiles = tiles_of_chunk(chunk, n_chunks, logits)
         loss_chunk(logits, targets, ignore_index, scale, options, row_losses, lse, None, grad, True, tiles)

@@ -126,10 +126,10 @@ def cross_entropy_rows(n_chunks, logits, targets, ignore_index, divisor, options
     A bad target is found before anything is written. A divisor of 0 asks for that of the mean. The
     targets are None for soft ones, which are among the options; loss, lse and grad may be None.
     """
-    n_rows, n_classes = n_rows_of(logits), n_classes_of(logits)
-    divisor, scale, bad = survey(targets, n_rows, n_classes, ignore_index, divisor, options)
+    divisor, scale, bad = survey(logits, targets, ignore_index, divisor, options)
     if bad >= 0:
         return 0.0, bad
+    n_rows = n_rows_of(logits)
     row_losses = empty_float64(n_rows) if loss is None else loss
     for chunk in prange(n_chunks):
         rows = rows_of_chunk(chunk, n_chunks, n_rows)

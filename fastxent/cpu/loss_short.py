@@ -136,10 +136,10 @@ def loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, lse_low
 @kernel("loss", "lse", "grad", "rank", "entropy", "hess", "targets_grad")
 def cross_entropy_short(n_chunks, logits, targets, ignore_index, divisor, options, loss, lse, grad):
     """As `cross_entropy_rows`, to the bit, for short rows whose classes lie side by side."""
-    n_rows, n_classes = n_rows_of(logits), n_classes_of(logits)
-    divisor, scale, bad = survey(targets, n_rows, n_classes, ignore_index, divisor, options)
+    divisor, scale, bad = survey(logits, targets, ignore_index, divisor, options)
     if bad >= 0:
         return 0.0, bad
+    n_rows = n_rows_of(logits)
     row_losses = empty_float64(n_rows) if loss is None else loss
     for chunk in prange(n_chunks):
         rows = rows_of_chunk(chunk, n_chunks, n_rows)

@@ -71,20 +71,12 @@ def _solve(logits, targets, is_kept, i, z_y, options, loss, lse, grad, shared, s
 def _finish_part(thread, n_threads, logits, targets, i, scale, options, grad, shared, slots):
     places, y = _places(logits, grad, options, i), target_of(targets, i)
     first, last = part_of_thread(thread, n_threads, places.logits.start, n_classes_of(logits))
-    unfinished = unfinished_in(
-        addresses(slots),
-        0,
-        places,
-        y,
-        address(targets),
-        memory_of_thread(shared, 0, places.logits.start),
-        scale,
-        in_addresses(options),
-    )
+    memory, addressed = memory_of_thread(shared, 0, places.logits.start), in_addresses(options)
+    unfinished = unfinished_in(addresses(slots), 0, places, y, address(targets), memory, scale, addressed)
     control = flush_subnormals()
-    finish_classes(unfinished, first, last, in_addresses(options))
+    finish_classes(unfinished, first, last, addressed)
     if first <= y < last:
-        finish_target(unfinished, in_addresses(options))
+        finish_target(unfinished, addressed)
     restore_subnormals(control)
     fence()
 
@@ -92,10 +84,10 @@ def _finish_part(thread, n_threads, logits, targets, i, scale, options, grad, sh
 @kernel("loss", "lse", "grad", "rank", "entropy", "hess", "targets_grad")
 def cross_entropy_split(n_threads, logits, targets, ignore_index, divisor, options, loss, lse, grad):
     """As `cross_entropy_rows`, to the bit, for arrays whose classes all lie side by side."""
-    n_rows, n_classes = n_rows_of(logits), n_classes_of(logits)
-    divisor, scale, bad = survey(targets, n_rows, n_classes, ignore_index, divisor, options)
+    divisor, scale, bad = survey(logits, targets, ignore_index, divisor, options)
     if bad >= 0:
         return 0.0, bad
+    n_rows = n_rows_of(logits)
     row_losses = empty_float64(n_rows) if loss is None else loss
     # Both made by their class, as the docstring of `Shared` says.
     shared, slots = Shared(*shared_for(logits, grad, n_threads, options)), Slots(*empty_slots())

@@ -7,7 +7,7 @@ settled before the function is compiled: what is off costs nothing.
 import math
 from typing import Any, NamedTuple
 
-from ..simd import fma, maximum, soft_capped, where
+from ..simd import soft_capped, where
 from .compile import formula
 from .strided import address
 
@@ -63,25 +63,6 @@ def transformed(z, logit_scale, softcap):
     """u = softcap·tanh(logit_scale·z/softcap); of a vector or one float64. A masked class stays masked."""
     u = z if logit_scale is None else z * logit_scale
     return u if softcap is None else soft_capped(u, softcap)
-
-
-@formula
-def with_slope(g, u, softcap):
-    """g times the slope of softcap's tanh, 1 − tanh²."""
-    if softcap is not None:
-        # −inf, a masked class, has a slope of 0; so has what is rounded to ±softcap or beyond.
-        ratio = u * (1.0 / softcap)
-        g = g * maximum(0.0, fma(-ratio, ratio, 1.0))
-    return g
-
-
-@formula
-def chain_rule(g, u, logit_scale, softcap):
-    """The derivative with respect to z, from g, that with respect to u."""
-    g = with_slope(g, u, softcap)
-    if logit_scale is not None:
-        g = g * logit_scale
-    return g
 
 
 @formula

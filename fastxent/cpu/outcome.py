@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from ..simd import full_like, maximum, power, where
 from .compile import formula
-from .likelihood import Likelihood, high_and_low_lse, inverse_of, likelihood
+from .likelihood import high_and_low_lse, inverse_of, likelihood
 from .options import is_largest_taken_away, zero_times_infinity_is_zero
 from .shift import Shift, shifted_exp
 from .tally import Tally
@@ -56,7 +56,7 @@ def all_but_top(others, added, e_top):
 
 
 @formula
-def hard_term(loss, p_y, q, w_y, label_smoothing, focal_gamma):
+def _hard_term(loss, p_y, q, w_y, label_smoothing, focal_gamma):
     """(1 − label_smoothing)·w_y·q^focal_gamma·loss, for an integer target; loss = −log p_y, q = 1 − p_y."""
     share = full_like(loss, 1.0) * w_y
     slope = full_like(loss, 1.0)
@@ -69,14 +69,6 @@ def hard_term(loss, p_y, q, w_y, label_smoothing, focal_gamma):
         loss = modulator * loss
         slope = modulator * (1.0 + focal_gamma * relative)
     return HardTerm(zero_times_infinity_is_zero(share, loss), share * slope)
-
-
-class _Solved(NamedTuple):
-    row: Likelihood
-    e_y: Any
-    q: Any
-    log_top: Any
-    hard: HardTerm
 
 
 @formula
@@ -97,8 +89,8 @@ def _solved(targets, n_classes, sums, options):
         hard = HardTerm(full_like(q, 0.0), full_like(q, 0.0))
     else:
         p_y = e_y * row.inverse_sum_exp
-        hard = hard_term(row.loss, p_y, q, sums.w_y, options.label_smoothing, options.focal_gamma)
-    return _Solved(row, e_y, q, log_top, hard)
+        hard = _hard_term(row.loss, p_y, q, sums.w_y, options.label_smoothing, options.focal_gamma)
+    return row, e_y, q, log_top, hard
 
 
 @formula

@@ -7,7 +7,7 @@ from .columns import columns_at, read
 from .compile import inline, kernel
 from .groups import add_to_group, clear_groups, sum_of_groups
 from .probability_rows import mass_times_surprisal
-from .row_lanes import lanes_in_tile, row_lanes, rows_of_tiles, set_lanes, tiles_of_chunk
+from .row_lanes import get_lanes, lanes_in_tile, rows_of_tiles, set_lanes, tiles_of_chunk
 from .shape import n_classes_of, n_rows_of
 from .strided import address
 from .targets import survey
@@ -35,11 +35,9 @@ def _tiles(probs, options, loss, tiles):
     for start in range(first, stop, lanes):
         n_lanes = lanes_in_tile(start, n_rows, lanes)
         inside = first_lanes(n_lanes, z)
-        s = row_lanes(address(options.sample_weight), 1.0, start, inside, z)
-        p, t = (
-            columns_at(probs, start, n_lanes, z, None),
-            columns_at(options.soft_targets, start, n_lanes, z, None),
-        )
+        s = get_lanes(address(options.sample_weight), 1.0, start, inside, z)
+        p = columns_at(probs, start, n_lanes, z, None)
+        t = columns_at(options.soft_targets, start, n_lanes, z, None)
         row_loss = s * _expected_surprisal(p, t, n_classes, inside, address(groups), z)
         set_lanes(address(loss), start, inside, where(s != 0.0, row_loss, 0.0))
 
@@ -47,7 +45,7 @@ def _tiles(probs, options, loss, tiles):
 @kernel("loss")
 def log_loss_lanes(n_chunks, probs, divisor, options, loss):
     """The mean of `log_loss_rows`, to the bit, for soft targets: of few classes, or such as are far apart."""
-    divisor, _, _ = survey(None, n_rows_of(probs), n_classes_of(probs), 0, divisor, options)
+    divisor, _, _ = survey(probs, None, 0, divisor, options)
     for chunk in prange(n_chunks):
         _tiles(probs, options, loss, tiles_of_chunk(chunk, n_chunks, probs))
     return mean_of(loss, divisor)

@@ -5,7 +5,7 @@ from numba import prange
 from ..simd import advance, broadcast, first_lanes, get, lanes_of, log, reduce_sum, widen
 from .compile import formula, inline, kernel
 from .options import zero_times_infinity_is_zero
-from .shape import n_classes_of, n_rows_of, rows_of_chunk
+from .shape import n_rows_of, rows_of_chunk
 from .strided import packed_rows, row_at, to_read
 from .targets import sample_weight_of, survey, target_of
 from .total import mean_of
@@ -71,11 +71,10 @@ def _log_loss_chunk(probs, targets, ignore_index, options, loss, rows):
 @kernel("loss")
 def log_loss_rows(n_chunks, probs, targets, ignore_index, divisor, options, loss):
     """As `cross_entropy_rows`, from probabilities; of the options, soft targets and sample weights."""
-    n_rows, n_classes = n_rows_of(probs), n_classes_of(probs)
-    divisor, _, bad = survey(targets, n_rows, n_classes, ignore_index, divisor, options)
+    divisor, _, bad = survey(probs, targets, ignore_index, divisor, options)
     if bad >= 0:
         return 0.0, bad
     for chunk in prange(n_chunks):
-        rows = rows_of_chunk(chunk, n_chunks, n_rows)
+        rows = rows_of_chunk(chunk, n_chunks, n_rows_of(probs))
         _log_loss_chunk(probs, targets, ignore_index, options, loss, rows)
     return mean_of(loss, divisor), bad

@@ -4,8 +4,8 @@ A row is read from memory once. It is taken in blocks that stay in the first-lev
 exponentials of one block are computed, the maximum of the next is found in the same loop, or else when its
 logits are copied, so the shift of a block is known before its first exponential and none is ever computed
 twice. Nothing else of one block is needed for another. In place of a block after the last, the maximum
-of the first block of a later row is found. Exponentials are
-stored under the shift of their block; whoever finishes the row brings them to that of the row.
+of the first block of a later row is found. Exponentials are stored under the shift of their block; whoever
+finishes the row brings them to that of the row.
 """
 
 from typing import Any, NamedTuple
@@ -23,7 +23,7 @@ from .shape import block_length, end_of_block, n_classes_of, number_of_blocks
 from .shift import ratio_of_scalars, shift_for, shifted_exp
 from .strided import scratch_exps, scratch_transformed
 from .sums import Sums, brought_to, of_larger, plus
-from .tally import Tally, plus_lanes, reference_for
+from .tally import Tally, over_lanes, reference_for
 
 
 class Row(NamedTuple):
@@ -134,7 +134,7 @@ def _bias(row, start, block_max, shift, options):
 def sums_of_block(row, logits, start, block_max, exps, memory, before, options):
     """Those of the block at `start`, whose largest logit is known; and the next's largest, lane by lane."""
     z = row.logits
-    _, shift, top, nothing = _empty_sums(row, block_max, options)
+    _, shift, top, _ = _empty_sums(row, block_max, options)
     bias = _bias(row, start, block_max, shift, options)
     inner = finish_edges(before, start, options)
     put(memory.shifts, place_of_shift(start, z), shift.offset)
@@ -142,7 +142,7 @@ def sums_of_block(row, logits, start, block_max, exps, memory, before, options):
     sums, ahead = sum_block(
         row, logits, start, shift, bias, reference_for(top, z), exps, memory, before, inner, options
     )
-    tally = plus_lanes(nothing, sums.tally, options.label_smoothing, options.entropy, options.rank)
+    tally = over_lanes(sums.tally, options.label_smoothing, options.entropy, options.rank)
     return Sums(reduce_sum(value_of(sums.others)), shift, top, tally), ahead
 
 

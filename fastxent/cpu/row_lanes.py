@@ -41,12 +41,9 @@ def lanes_in_tile(start, n_rows, lanes):
 
 
 @formula
-def row_lanes(vector, otherwise, start, inside, z):
+def get_lanes(vector, otherwise, start, inside, z):
     """Float64 in the lanes from `start`."""
-    values = widen(broadcast(otherwise, z))
-    if vector is not None:
-        values = load_masked(vector, start, inside, 0.0)
-    return values
+    return widen(broadcast(otherwise, z)) if vector is None else load_masked(vector, start, inside, 0.0)
 
 
 @formula

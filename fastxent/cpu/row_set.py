@@ -27,8 +27,8 @@ from .row_lanes import set_row_lanes
 from .shape import BLOCK, n_classes_of
 from .shift import Shift, shift_for, shifted_exp
 from .short_row import copy_length
-from .strided import scratch_transformed
-from .tally import Tally, plus_lanes
+from .strided import put_or_none, scratch_transformed
+from .tally import Tally, over_lanes
 from .targets import weight_of
 from .vectors import load_float64
 
@@ -173,8 +173,7 @@ def find_shifts(rows, targets, options):
 
 @formula
 def put_sums(numbers, slot, sums, y, targets, options):
-    nothing = Tally(0.0, 0.0, 0.0, 0.0)
-    tally = plus_lanes(nothing, sums.tally, options.label_smoothing, options.entropy, options.rank)
+    tally = over_lanes(sums.tally, options.label_smoothing, options.entropy, options.rank)
     put(numbers.others, slot, reduce_sum(value_of(sums.others)))
     if options.label_smoothing is not None:
         put(numbers.mass, slot, tally.mass)
@@ -254,5 +253,4 @@ def finish_target(to_finish, numbers, slot, targets):
 def _put_derivatives(to, numbers, slot, y, targets):
     if targets is not None:
         put(to.grad, y, get(numbers.target_grad, slot))
-        if to.hess is not None:
-            put(to.hess, y, get(numbers.target_hess, slot))
+        put_or_none(to.hess, y, get(numbers.target_hess, slot))

@@ -2,11 +2,11 @@
 
 Every exponential is taken as e^(z − offset)·2^(−exponent), with one shift (offset, exponent) for the
 classes of a block, so that the largest comes out between √½ and √2; sums under different shifts are brought
-to the one for the largest of all. For ordinary logits the
-offset is 0 and nothing is subtracted: z keeps all its digits, where the textbook's z − max rounds. Only
-for maxima beyond `offset_from`, where every class that matters is within a factor of two of the maximum and
-the subtraction is therefore exact, is the maximum itself the offset. Next to the largest of their block,
-exponentials of less than 2^−125.5 (float64: 2^−1021.5) are 0.
+to the one for the largest of all. For ordinary logits the offset is 0 and nothing is subtracted: z keeps all
+its digits, where the textbook's z − max rounds. Only for maxima of 256 and more (float64: 2048), where every
+class that matters is within a factor of two of the maximum and the subtraction is therefore exact, is the
+maximum itself the offset. Next to the largest of their block, exponentials of less than 2^−125.5 (float64:
+2^−1021.5) are 0.
 
 Functions here take float64 scalars, or whole vectors with one row a lane.
 """
@@ -71,14 +71,9 @@ def ratio_of_scalars(old, new):
     return two_to_minus(new.exponent - old.exponent) if old.offset == new.offset else ratio(old, new)
 
 
-class _Range(NamedTuple):
-    offset_from: float
-    largest: float
-
-
 _RANGES = {
-    types.float32: _Range(256.0, float(np.finfo(np.float32).max)),
-    types.float64: _Range(2048.0, float(np.finfo(np.float64).max)),
+    types.float32: (256.0, float(np.finfo(np.float32).max)),
+    types.float64: (2048.0, float(np.finfo(np.float64).max)),
 }
 
 

@@ -82,17 +82,6 @@ def _block(to_sum, n_classes):
     return Block(row, copy, centred, shift, reference, memory.exps, memory.transformed)
 
 
-@formula
-def _with_vector(sums, block, j, inside, like, options):
-    return sums if block is None else with_vector(sums, block, j, inside, like, options)
-
-
-@formula
-def _ask_ahead(to_sum, j, like):
-    if to_sum is not None:
-        ask_ahead(to_sum.row, j, like)
-
-
 @inline
 def walk(n_classes, to_take, to_sum, to_finish, options):
     """The sums over the row `to_sum`, if it is not None, and the largest logit of `to_take`."""
@@ -101,15 +90,18 @@ def walk(n_classes, to_take, to_sum, to_finish, options):
     bias = broadcast(BIAS if to_sum is None else to_sum.bias, z)
     row_max, sums = broadcast(-math.inf, like), BlockSums(empty_sum(bias), empty_tally(bias))
     for j in range(0, full, lanes_of(like)):
-        _ask_ahead(to_sum, j, like)
+        if to_sum is not None:
+            ask_ahead(to_sum.row, j, like)
         _finish(to_finish, j, None, like, options)
         row_max = _take(to_take, j, None, like, row_max, options)
-        sums = _with_vector(sums, block, j, None, like, options)
+        if to_sum is not None:
+            sums = with_vector(sums, block, j, None, like, options)
     tail = tail_like(like, z, options.label_smoothing, options.entropy)
     row_max = largest_parts(row_max, tail)
     for j in range(full, n_classes, lanes_of(tail)):
         inside = first_lanes(n_classes - j, tail)
         _finish(to_finish, j, inside, tail, options)
         row_max = _take(to_take, j, inside, tail, row_max, options)
-        sums = _with_vector(sums, block, j, inside, tail, options)
+        if to_sum is not None:
+            sums = with_vector(sums, block, j, inside, tail, options)
     return sums, float(reduce_max(row_max))

@@ -26,21 +26,21 @@ ELEMENTS_AT_ONCE = 8192
 
 
 @formula
-def sigmoid(z):
+def _sigmoid(z):
     # The exponential of −|z| neither overflows nor, for z < 0, is taken from 1.
     e = exp(-maximum(z, -z))
     return where(z < 0.0, e, 1.0) / (1.0 + e)
 
 
 @inline
-def sigmoid_block(z, out, start, stop):
+def _block(z, out, start, stop):
     full = full_vectors_end(z, start, stop)
     for j in range(start, full, lanes_of(z)):
         prefetch(z, j + AHEAD * lanes_of(z), z)
-        store(out, j, without_subnormals(sigmoid(load(z, j)), out))
+        store(out, j, without_subnormals(_sigmoid(load(z, j)), out))
     if full < stop:
         inside = first_lanes(stop - full, z)
-        probability = sigmoid(load_masked(z, full, inside, 0.0))
+        probability = _sigmoid(load_masked(z, full, inside, 0.0))
         store_masked(out, full, without_subnormals(probability, out), inside)
 
 
@@ -49,4 +49,4 @@ def sigmoid_blocks(logits, out):
     n = logits.size
     for block in prange((n + ELEMENTS_AT_ONCE - 1) // ELEMENTS_AT_ONCE):
         start = np.int64(block) * ELEMENTS_AT_ONCE
-        sigmoid_block(pointer(logits), pointer(out), start, min(start + ELEMENTS_AT_ONCE, n))
+        _block(pointer(logits), pointer(out), start, min(start + ELEMENTS_AT_ONCE, n))

@@ -14,19 +14,12 @@ from .shift import range_of
 
 
 class Tally(NamedTuple):
+    """The sums over classes, or what a few vectors of them add."""
+
     mass: Any  # Σ m_j
     mass_gap: Any  # Σ m_j·(reference − u_j), and Σ m_j·log m_j if it is a divergence
     entropy_gap: Any  # Σ e_j·(reference − u_j)
     above: Any  # how many logits are greater than the target's
-
-
-class Terms(NamedTuple):
-    """What classes, or a few vectors of them, add to a tally."""
-
-    mass: Any
-    mass_gap: Any
-    entropy_gap: Any
-    above: Any
 
 
 @formula
@@ -53,19 +46,18 @@ def terms_of(z, z_y, u, e, m, reference, divergence):
         mass_gap = where(mass == 0.0, 0.0, mass * (widen(gap) + log(mass)))
     # NaN is above every number, and nothing is below it.
     above = where(z <= z_y, broadcast(0.0, z), 1.0)
-    return Terms(m, mass_gap, where(e == 0.0, 0.0, e * gap), above)
+    return Tally(m, mass_gap, where(e == 0.0, 0.0, e * gap), above)
 
 
 @formula
 def empty_terms(z, divergence):
     zero = broadcast(0.0, z)
-    return Terms(zero, zero if divergence is None else widen(zero), zero, zero)
+    return Tally(zero, zero if divergence is None else widen(zero), zero, zero)
 
 
 @formula
 def together(a, b):
-    """Two tallies, or the terms of two vectors."""
-    return type(a)(*(x + y for x, y in zip(a, b, strict=True)))
+    return Tally(*(x + y for x, y in zip(a, b, strict=True)))
 
 
 @formula
@@ -105,16 +97,15 @@ def in_float64(tally):
 
 
 @formula
-def plus_lanes(total, lanes, label_smoothing, entropy, rank):
-    """One row's sums so far and those in the lanes."""
-    mass, mass_gap, entropy_gap, above = total
+def over_lanes(lanes, label_smoothing, entropy, rank):
+    """One row's sums, in float64, from those in the lanes."""
+    mass = mass_gap = entropy_gap = above = 0.0
     if label_smoothing is not None:
-        mass += reduce_sum(lanes.mass)
-        mass_gap += reduce_sum(lanes.mass_gap)
+        mass, mass_gap = reduce_sum(lanes.mass), reduce_sum(lanes.mass_gap)
     if entropy is not None:
-        entropy_gap += reduce_sum(value_of(lanes.entropy_gap))
+        entropy_gap = reduce_sum(value_of(lanes.entropy_gap))
     if rank is not None:
-        above += reduce_sum(lanes.above)
+        above = widen(reduce_sum(lanes.above))
     return Tally(mass, mass_gap, entropy_gap, above)
 
 

@@ -4,12 +4,10 @@ from typing import NamedTuple
 
 from ..simd import pointer, where
 from .compile import formula, inline
+from .shape import n_classes_of, n_rows_of
 from .total import sum_of
 
-NO_CLASS = -1
-
-
-_LEAST_DIVISOR = 2.0**-1022
+LEAST_DIVISOR = 2.0**-1022
 """One over less may be infinite: weights that add up to less count as 0."""
 
 
@@ -21,7 +19,7 @@ class Survey(NamedTuple):
 
 @formula
 def target_of(targets, i):
-    return NO_CLASS if targets is None else targets[i]
+    return -1 if targets is None else targets[i]
 
 
 @formula
@@ -32,10 +30,7 @@ def sample_weight_of(sample_weight, i):
 @formula
 def weight_of(weight, targets, y):
     """The weight of an integer target's class, 1 if there are no weights."""
-    w_y = 1.0
-    if weight is not None and targets is not None:
-        w_y = weight[y]
-    return w_y
+    return 1.0 if weight is None or targets is None else weight[y]
 
 
 @formula
@@ -78,13 +73,14 @@ def _weight_of_rows(targets, n_rows, n_kept, ignore_index, weight, sample_weight
 
 
 @formula
-def survey(targets, n_rows, n_classes, ignore_index, divisor, options):
+def survey(logits, targets, ignore_index, divisor, options):
     """Before anything is written; a divisor of 0 asks for that of the mean."""
+    n_rows = n_rows_of(logits)
     n_kept, first_bad = n_rows, -1
     if targets is not None:
-        n_kept, first_bad = _kept_and_first_bad(targets, n_classes, ignore_index)
+        n_kept, first_bad = _kept_and_first_bad(targets, n_classes_of(logits), ignore_index)
     n_sound = where(first_bad < 0, n_rows, first_bad)
     of_mean = _weight_of_rows(targets, n_sound, n_kept, ignore_index, options.weight, options.sample_weight)
     divisor = where(divisor == 0.0, of_mean, divisor)
-    divisor = where(divisor >= _LEAST_DIVISOR, divisor, 0.0)
+    divisor = where(divisor >= LEAST_DIVISOR, divisor, 0.0)
     return Survey(divisor, where(divisor > 0.0, 1.0 / divisor, 0.0), first_bad)

@@ -41,10 +41,7 @@ def mass_of(tile, j, weight, label_smoothing):
 
 @formula
 def of_class(weight, j, z):
-    w = broadcast(1.0, z)
-    if weight is not None:
-        w = broadcast(weight[j], z)
-    return w
+    return broadcast(1.0 if weight is None else weight[j], z)
 
 
 @formula

@@ -65,10 +65,7 @@ def store_full(p, j, vector, past_caches):
 @formula
 def value_at(p, otherwise, j, inside, z):
     """Vector j of p, if there is one, in the lanes of z."""
-    value = broadcast(otherwise, z)
-    if p is not None:
-        value = load_inside(p, j, inside, z)
-    return value
+    return broadcast(otherwise, z) if p is None else load_inside(p, j, inside, z)
 
 
 @formula

@@ -45,7 +45,7 @@ def sum_vector(sums, row, logits, j, raw, u, weight, decode, on, c):
     """Reads the classes from j on, and leaves their transformed logits in u."""
     take(logits, j, raw, u, -c.infinity, decode)
     if on.rank:
-        sums = plus_above(sums, row, j, u, c)
+        sums = plus_above(sums, row, j, u)
     for k in range(len(u)):
         u[k] = transformed(u[k], on, c)
     return plus_vector(sums, row, j, u, weight, on, c)

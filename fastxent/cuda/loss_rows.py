@@ -13,7 +13,6 @@ from .vectors import lead_of
 VALUES_KEPT = 16
 """In the registers of each thread, where a block can so keep all of a row and read it once."""
 
-
 VECTORS_IN_PART = 64
 """After which a thread that takes a row begins another sum: one of 100,000 terms would round too often."""
 

@@ -127,25 +127,14 @@ def _run(
     state, state_view = empty((N_NUMBERS,), np.dtype(np.float64), stream)
     nothing = for_kernel(state_view.view(arithmetic_of(storage))[:1])
     with np.errstate(over="ignore", under="ignore"):
-        weights = [
+        weights = tuple(
             nothing if w is None else package.to_device(w.astype(arithmetic_of(storage)), stream)
             for w in (options.weight, options.sample_weight)
-        ]
+        )
         numbers = numbers_of(storage, options)
     has = options.weight is not None, options.sample_weight is not None
-    launch(
-        survey,
-        1,
-        threads_for(n_rows),
-        stream,
-        targets,
-        n_classes,
-        ignored,
-        divisor,
-        tuple(weights),
-        has,
-        state,
-    )
+    of_rows = targets, n_classes, ignored, divisor, weights, has, state
+    launch(survey, 1, threads_for(n_rows), stream, *of_rows)
     one_each = (loss if out is None else out for out in (loss, lse, rank, entropy))
     of_classes = (logits if out is None else out for out in (grad, hess))
     arrays = Arrays._make([logits, targets, *weights, *one_each, *of_classes])

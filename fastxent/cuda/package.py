@@ -60,38 +60,6 @@ else:
         tanh,
     )
 
-__all__ = [
-    "IS_SIMULATED",
-    "TO_INSTALL",
-    "WARP",
-    "address",
-    "cast",
-    "cuda",
-    "decoded",
-    "device",
-    "device_array",
-    "empty",
-    "encoded",
-    "exp",
-    "gpu_in_use",
-    "interface",
-    "is_available",
-    "kernel",
-    "load_vector",
-    "log",
-    "log1p",
-    "max_of_block",
-    "numba_cuda",
-    "power",
-    "store_vector",
-    "stream_at",
-    "sum_of_block",
-    "tanh",
-    "to_device",
-    "to_host",
-    "wait",
-]
-
 
 def is_available() -> bool:
     return bool(numba_cuda.is_available())

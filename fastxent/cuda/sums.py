@@ -80,7 +80,7 @@ def plus_vector(sums, row, j, u, weight, on, c):
 
 
 @device
-def plus_above(sums, row, j, z, c):
+def plus_above(sums, row, j, z):
     """With the logits, as they were given, that are greater than the target's. NaN is greater than all."""
     above = sums.above
     for k in range(len(z)):

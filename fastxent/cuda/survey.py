@@ -4,13 +4,11 @@
 """
 
 from .._validation import NO_CLASS_BEYOND
+from ..cpu.targets import LEAST_DIVISOR
 from .package import cast, cuda, device, kernel, max_of_block, sum_of_block
 
 LOSS, DIVISOR, SCALE, FIRST_BAD = range(4)  # SCALE is 1 over the divisor, 0 if that is 0
 N_NUMBERS = 4
-
-LEAST_DIVISOR = 2.0**-1022
-"""One over less may be infinite: weights that add up to less count as 0."""
 
 
 @device

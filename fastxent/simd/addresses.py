@@ -5,6 +5,7 @@ from numba.core import cgutils, types
 from numba.core.typing.templates import signature
 from numba.extending import intrinsic
 
+from .formula import formula
 from .vector import Vector, splat, vector_of
 
 _INDEX = types.int64
@@ -75,17 +76,6 @@ def skip(typing_context, p, n):
 
 
 @intrinsic
-def are_apart(typing_context, p, q):
-    """Whether two pointers, maybe of different types, are to different places."""
-
-    def lower(context, builder, sig, args):
-        p, q = (builder.ptrtoint(address, ir.IntType(64)) for address in args)
-        return builder.icmp_unsigned("!=", p, q)
-
-    return signature(types.boolean, p, q), lower
-
-
-@intrinsic
 def number_of(typing_context, p):
     """The address as an integer."""
 
@@ -93,6 +83,12 @@ def number_of(typing_context, p):
         return builder.ptrtoint(args[0], ir.IntType(64))
 
     return signature(types.int64, p), lower
+
+
+@formula
+def are_apart(p, q):
+    """Whether two pointers, maybe of different types, are to different places."""
+    return number_of(p) != number_of(q)
 
 
 @intrinsic

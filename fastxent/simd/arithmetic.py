@@ -246,15 +246,3 @@ def folded(typing_context, x, z):
         return _fold(builder, args[0], lambda builder, a, b: builder.fadd(a, b), result.lanes)
 
     return signature(result, x, z), lower
-
-
-@intrinsic
-def vector_a_lane(typing_context, z):
-    """A vector of zeros as long as one vector of z for each of its lanes."""
-    natural = vector_of(z)
-    result = Vector(natural.dtype, natural.lanes**2)
-
-    def lower(context, builder, sig, args):
-        return context.get_constant_null(result)
-
-    return signature(result, z), lower

@@ -96,8 +96,6 @@ _FLOAT64 = _Constants(
     ),
     tanh_near_0=(),
 )
-
-
 _TANH_NEAR_0 = _FLOAT32.tanh_near_0
 
 

@@ -22,9 +22,6 @@ class Half(types.Type):
 
     bitwidth = 16
 
-    def __init__(self, name: str) -> None:
-        super().__init__(name=name)
-
 
 @register_model(Half)
 class _HalfModel(models.PrimitiveModel):

@@ -149,8 +149,6 @@ _COMPARISON = {
     (operator.eq,): _compare("=="),
     (operator.ne,): _compare("!="),
 }
-
-
 _EMITTERS = {}
 
 

@@ -93,17 +93,13 @@ def with_known_gradient(
     solve: Callable[[], Solved], asked: Asked, ignore_index: int | None, input: Tensor, target: Tensor
 ) -> Tensor:
     """The loss; an error leaves the logits and their history as they were."""
-    loss: Tensor
     if not (asked.grad or asked.target_grad):
-        loss, _, _ = solve()
-        return loss
+        return solve()[0]
     if asked.inplace and not (input.is_leaf or input._is_view()):
-        _, loss = _in_place(solve, ignore_index, input, target)
-        return loss
+        return _in_place(solve, ignore_index, input, target)[1]
     if asked.inplace:
         _have_torch_refuse(input)
-    loss = _with_known_gradient(solve, ignore_index, asked.inplace, input, target)
-    return loss
+    return _with_known_gradient(solve, ignore_index, asked.inplace, input, target)
 
 
 def _have_torch_refuse(input: Tensor) -> None:

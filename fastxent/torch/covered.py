@@ -103,8 +103,7 @@ def _has_dtype_beside(tensor: Tensor, input: Tensor) -> bool:
 
 
 def loss_dtype(input: Tensor) -> torch.dtype:
-    dtype: torch.dtype = input.dtype
-    return torch.float32 if dtype in _HALF and _autocast_is_on(input) else dtype
+    return torch.float32 if input.dtype in _HALF and _autocast_is_on(input) else input.dtype
 
 
 def _autocast_is_on(input: Tensor) -> bool:

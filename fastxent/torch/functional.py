@@ -92,8 +92,7 @@ def cross_entropy(
         dtype, asked = loss_dtype(input), _asked(input, target, inplace)
         options = weight, reduction, ignore_index, float(label_smoothing)
         if is_traced(input):
-            loss: Tensor = cross_entropy_op(input, target, *options, dtype, asked.grad, asked.target_grad)[0]
-            return loss
+            return cross_entropy_op(input, target, *options, dtype, asked.grad, asked.target_grad)[0]
         solver = solve.cross_entropy if input.is_cpu else gpu.cross_entropy
         try:
             return with_known_gradient(
@@ -160,8 +159,7 @@ def binary_cross_entropy_with_logits(
         dtype, asked = loss_dtype(input), _asked(input, target, inplace)
         options = weight, reduction, pos_weight
         if is_traced(input):
-            loss: Tensor = binary_cross_entropy_op(input, target, *options, dtype, asked.grad)[0]
-            return loss
+            return binary_cross_entropy_op(input, target, *options, dtype, asked.grad)[0]
         try:
             return with_known_gradient(
                 lambda: solve.binary_cross_entropy(input, target, asked, dtype, *options),

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from numba import njit
 
-from fastxent.cpu.options import transformed, with_slope
+from fastxent.cpu.derivatives import with_slope
+from fastxent.cpu.options import transformed
 from fastxent.simd import broadcast, lanes_of, load, pointer, store
 from tests.tolerances import SLOPE_EPS
 

@@ -80,7 +80,7 @@ def every_statement(load, store):
     blocks = [f"{s}; {store.format(row=row)}" for row, s in enumerate([*STATEMENTS, *FUSED])]
     body = "\n        ".join([load, *blocks])
     source = f"def run(x, y, out):\n    for j in range(0, x.size, step(x)):\n        {body}\n"
-    scope = {name: getattr(simd, name) for name in simd.__all__}
+    scope = dict(vars(simd))
     scope["step"] = simd.lanes_of if "pointer" in load else njit(lambda x: 1)
     exec(source, scope)
     return njit(error_model="numpy")(scope["run"])
