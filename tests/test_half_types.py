@@ -48,6 +48,7 @@ def test_results_are_those_of_float32_logits_rounded_once(half, n_classes):
     assert_as_float32(results, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "mix", "n_classes"),
     [("float16", ALL_WITH_HESSIAN, FEW), ("bfloat16", ALL_SOFT, MANY)],

@@ -1,10 +1,13 @@
 """A few calls of `tests.fuzz`: each agrees with the reference or is refused, and writes nothing else."""
 
+import pytest
 from hypothesis import given, settings
 
 from tests.fuzz import AS_DRAWN, outcome_of
 from tests.hostile_arguments import FEW
 from tests.hostile_calls import calls
+
+pytestmark = pytest.mark.slow
 
 
 @settings(AS_DRAWN, max_examples=1500, derandomize=True)

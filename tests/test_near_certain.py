@@ -18,6 +18,8 @@ from tests.tolerances import (
     eps,
 )
 
+pytestmark = pytest.mark.slow
+
 each_engine = pytest.mark.parametrize(
     "n_classes",
     [LANES, SHORT, pytest.param(ROWS, marks=pytest.mark.exhaustive)],

@@ -121,6 +121,7 @@ def test_soft_one_hot_targets_equal_integer_ones(name, n_classes):
     assert results["targets_grad_out"][rows, targets].any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("logits_dtype", "dtype"),
     [(np.float32, np.float64), pytest.param(np.float64, np.float16, marks=pytest.mark.exhaustive)],

@@ -15,6 +15,8 @@ from fastxent.cpu import Options, cache, calls
 from tests.compiled import batch, loss_of
 from tests.processes import run
 
+pytestmark = pytest.mark.slow
+
 
 class Stop(Exception):
     """What a signal's handler raises here, in place of Ctrl-C's KeyboardInterrupt."""

@@ -222,6 +222,7 @@ def masked_into(memory, start, n, out):
     store(pointer(out), 0, load_masked(z, start, first_lanes(n, z), 0))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="pages are protected the Linux way")
 def test_memory_outside_the_mask_is_not_even_read():
     program = "from tests.simd.test_memory import touch_only_what_is_allowed as t; t()"
