@@ -21,7 +21,7 @@ from .derivatives import (
 from .masses import mass_at
 from .outcome import Slopes
 from .shape import block_length, end_of_block
-from .shift import Shift, ratio_of_scalars
+from .shift import Shift, ratio
 from .strided import Streams, put_or_none
 from .tally import wide_like
 from .vectors import full_vectors_end, load_inside, store_full, value_at
@@ -101,7 +101,7 @@ def _like(unfinished, options):
 def _inner_of(unfinished, start, stop, options):
     lead = min(unfinished.to.streams.lead, stop - start)
     shifts, at = unfinished.shifts, place_of_shift(start, unfinished.exps)
-    block_ratio = ratio_of_scalars(Shift(get(shifts, at), get(shifts, at + 1)), unfinished.shift)
+    block_ratio = ratio(Shift(get(shifts, at), get(shifts, at + 1)), unfinished.shift)
     factors = factors_for(unfinished.slopes, unfinished.row_factor, block_ratio, unfinished.exps)
     return Inner(factors, lead, full_vectors_end(_like(unfinished, options), start + lead, stop))
 

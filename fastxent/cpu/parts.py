@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 from ..simd import empty_float64, get, put
 from .block_logits import Copies, block_after, block_at, copies_of_thread
 from .compile import formula, inline
-from .row import Memory, memory_for, plus_block, sums_of_block
-from .shape import block_length, n_classes_of, number_of_blocks, rows_of_chunk
+from .row import Memory, memory_for, sums_of_block
+from .shape import block_length, end_of_block, n_classes_of, number_of_blocks, rows_of_chunk
 from .shift import Shift
 from .strided import address, addresses
-from .sums import Sums
+from .sums import Sums, plus_block
 from .tally import Tally
 
 
@@ -89,5 +89,6 @@ def sum_of_parts(row, sums_of_blocks, options):
     z = row.logits
     sums = _sums_at(sums_of_blocks, 0, z)
     for start in range(block_length(z), row.n_classes, block_length(z)):
-        sums = plus_block(sums, _sums_at(sums_of_blocks, start, z), row, start, options)
+        block, stop = _sums_at(sums_of_blocks, start, z), end_of_block(start, row.n_classes, z)
+        sums = plus_block(sums, block, start, stop, row.target, row.u_y, z, options)
     return sums

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from numba import types
 
-from ..simd import arithmetic_type, broadcast, empty_float64, put, reduce_max, reduce_sum, skip, where
+from ..simd import arithmetic_type, broadcast, empty_float64, put, reduce_max, reduce_sum, skip
 from .block_logits import Copies, block_after, copies_for, first_block, largest_other
 from .compile import formula, inline, specialised_formula
 from .exact_sum import bias_for, value_of
@@ -20,9 +20,9 @@ from .finish import finish_edges, finish_target, place_of_shift
 from .options import transformed
 from .row_block import sum_block
 from .shape import block_length, end_of_block, n_classes_of, number_of_blocks
-from .shift import ratio_of_scalars, shift_for, shifted_exp
+from .shift import shift_for
 from .strided import scratch_exps, scratch_transformed
-from .sums import Sums, brought_to, of_larger, plus
+from .sums import Sums, plus_block
 from .tally import Tally, over_lanes, reference_for
 
 
@@ -69,35 +69,6 @@ def memory_of_row(memory, slot, n_classes, z):
 def transformed_scalar(number, z, logit_scale, softcap):
     """As the lanes of z's dtype have it."""
     return float(reduce_max(transformed(broadcast(number, z), logit_scale, softcap)))
-
-
-@formula
-def _with_target(sums, row, start, stop):
-    """All exponentials of the classes from `start` to before `stop`."""
-    if row.target is None:
-        return sums.others
-    is_there = (start <= row.target) & (row.target < stop)
-    return sums.others + where(is_there, shifted_exp(row.u_y, sums.shift), 0.0)
-
-
-@inline
-def plus_block(sums, block, row, start, options):
-    """The sums up to `start` and those of the block there."""
-    if start > 0:
-        block = _plus_later_block(sums, block, row, start, options)
-    return block
-
-
-@formula
-def _plus_later_block(sums, block, row, start, options):
-    z, stop = row.logits, end_of_block(start, row.n_classes, row.logits)
-    shift, top = of_larger(sums, block)
-    rescale, block_rescale = ratio_of_scalars(sums.shift, shift), ratio_of_scalars(block.shift, shift)
-    exps, block_exps = _with_target(sums, row, 0, start), _with_target(block, row, start, stop)
-    return plus(
-        brought_to(shift, top, sums, exps, rescale, z, options),
-        brought_to(shift, top, block, block_exps, block_rescale, z, options),
-    )
 
 
 @formula
@@ -160,7 +131,8 @@ def sum_row(row, first_max, exps, memory, before, options):
     sums = _empty_sums(row, block_max, options)
     for start in range(0, n_classes, block_length(z)):
         block, ahead = sums_of_block(row, logits, start, block_max, exps, memory, before, options)
-        sums, following = plus_block(sums, block, row, start, options), start + block_length(z)
+        stop, following = end_of_block(start, n_classes, z), start + block_length(z)
+        sums = plus_block(sums, block, start, stop, row.target, row.u_y, z, options)
         logits, block_max = block_after(memory.copies, row, following, n_classes, ahead, options)
     finish_target(before, options)
     return sums, block_max

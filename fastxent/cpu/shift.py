@@ -20,6 +20,7 @@ from numba import types
 from ..simd import (
     LN2_HIGH,
     LN2_LOW,
+    Vector,
     arithmetic_type,
     below_overflow,
     exp_of_reduced,
@@ -60,15 +61,21 @@ def shifted_exp(z, shift):
 
 
 @formula
-def ratio(old, new):
-    """What turns an exponential under the old shift into one under the new."""
+def _ratio_of_any(old, new):
     return exp_scaled(old.offset - new.offset, new.exponent - old.exponent)
 
 
 @inline
-def ratio_of_scalars(old, new):
-    """As `ratio`; most often the offsets are 0, and there is little to wait for."""
-    return two_to_minus(new.exponent - old.exponent) if old.offset == new.offset else ratio(old, new)
+def _ratio_of_scalars(old, new):
+    # Most often the offsets are 0, and there is little to wait for.
+    return two_to_minus(new.exponent - old.exponent) if old.offset == new.offset else _ratio_of_any(old, new)
+
+
+@specialised_formula
+def ratio(old, new):
+    """What turns an exponential under the old shift into one under the new."""
+    is_of_vectors = isinstance(old[0], Vector)
+    return (lambda old, new: _ratio_of_any(old, new)) if is_of_vectors else _ratio_of_scalars
 
 
 _RANGES = {

@@ -3,8 +3,8 @@
 from typing import Any, NamedTuple
 
 from ..simd import where
-from .compile import formula
-from .shift import Shift
+from .compile import formula, inline
+from .shift import Shift, ratio, shifted_exp
 from .tally import Tally, reference_for, together, with_reference
 
 
@@ -18,7 +18,7 @@ class Sums(NamedTuple):
 
 
 @formula
-def of_larger(a, b):
+def _of_larger(a, b):
     """The shift and the largest logit of both together."""
     is_b = b.top > a.top
     offset = where(is_b, b.shift.offset, a.shift.offset)
@@ -27,14 +27,27 @@ def of_larger(a, b):
 
 
 @formula
-def brought_to(shift, top, sums, exps, rescale, z, options):
-    """The sums under another shift; `exps` with the target's exponential, which `rescale` brings there."""
+def _brought_to(shift, top, sums, start, stop, y, u_y, z, options):
+    """The sums over the classes from `start` to before `stop`, under another shift."""
+    exps, rescale = sums.others, ratio(sums.shift, shift)
+    if y is not None:
+        exps = exps + where((start <= y) & (y < stop), shifted_exp(u_y, sums.shift), 0.0)
     step = reference_for(top, z) - reference_for(sums.top, z)
     tally = with_reference(sums.tally, step, exps, rescale, options.label_smoothing, options.entropy)
     return Sums(sums.others * rescale, shift, top, tally)
 
 
 @formula
-def plus(a, b):
-    """Of sums under the same shift."""
-    return Sums(a.others + b.others, a.shift, a.top, together(a.tally, b.tally))
+def _plus_later_block(sums, block, start, stop, y, u_y, z, options):
+    shift, top = _of_larger(sums, block)
+    a = _brought_to(shift, top, sums, 0, start, y, u_y, z, options)
+    b = _brought_to(shift, top, block, start, stop, y, u_y, z, options)
+    return Sums(a.others + b.others, shift, top, together(a.tally, b.tally))
+
+
+@inline
+def plus_block(sums, block, start, stop, y, u_y, z, options):
+    """The sums up to `start`, and those of the block from there to `stop`; y is None for soft targets."""
+    if start > 0:
+        block = _plus_later_block(sums, block, start, stop, y, u_y, z, options)
+    return block

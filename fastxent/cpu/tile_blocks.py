@@ -33,7 +33,7 @@ from .outcome import RowSums
 from .row_block import BlockSums
 from .shape import BLOCK, block_length, end_of_block, n_classes_of, number_of_blocks
 from .shift import Shift, ratio, shift_for, shifted_exp
-from .sums import Sums, brought_to, of_larger, plus
+from .sums import Sums, plus_block
 from .tally import Tally, empty_tally, empty_terms, reference_for, tallied, together
 from .tile import (
     begin,
@@ -133,35 +133,6 @@ def _tally_of_groups(memory, z, label_smoothing, entropy, rank):
     return Tally(mass, mass_gap, entropy_gap, above)
 
 
-@formula
-def _with_targets(sums, tile, start, stop, u_y, targets):
-    """All exponentials of the classes from `start` to before `stop`."""
-    if targets is None:
-        return sums.others
-    is_there = (tile.y >= start) & (tile.y < stop)
-    return sums.others + where(is_there, shifted_exp(u_y, sums.shift), 0.0)
-
-
-@inline
-def _plus_block(sums, block, tile, start, u_y, targets, options):
-    """The sums up to `start` and those of the block there."""
-    if start > 0:
-        block = _plus_later_block(sums, block, tile, start, u_y, targets, options)
-    return block
-
-
-@formula
-def _plus_later_block(sums, block, tile, start, u_y, targets, options):
-    z, stop = tile.exps, end_of_block(start, tile.n_classes, tile.exps)
-    shift, top = of_larger(sums, block)
-    exps = _with_targets(sums, tile, 0, start, u_y, targets)
-    block_exps = _with_targets(block, tile, start, stop, u_y, targets)
-    return plus(
-        brought_to(shift, top, sums, exps, ratio(sums.shift, shift), z, options),
-        brought_to(shift, top, block, block_exps, ratio(block.shift, shift), z, options),
-    )
-
-
 @inline
 def _load_blocks(tile, memory, targets, weight):
     """The logits into the tile, the largest of each block into the memory.
@@ -231,7 +202,7 @@ def _sum_block(tile, memory, start, stop, z_y, shift, bias, reference, targets, 
 @inline
 def sum_blocks(memory, tile, targets, options):
     """The sums over every row; the exponentials stay in the tile, each block under its own shift."""
-    z = tile.exps
+    z, y = tile.exps, None if targets is None else tile.y
     ls, entropy, rank = options.label_smoothing, options.entropy, options.rank
     z_y, w_y = _load_blocks(tile, memory, targets, options.weight)
     u_y = widen(transformed(z_y, options.logit_scale, options.softcap))
@@ -245,7 +216,7 @@ def sum_blocks(memory, tile, targets, options):
         _sum_block(tile, memory, start, stop, z_y, narrowed, bias, reference, targets, options)
         others = _exact_sum_of_groups(memory.others_high, memory.others_low, memory.others_bias, z)
         block = Sums(others, shift, top, _tally_of_groups(memory, z, ls, entropy, rank))
-        sums = _plus_block(sums, block, tile, start, u_y, targets, options)
+        sums = plus_block(sums, block, start, stop, y, u_y, z, options)
     e_top = widen(shifted_exp(narrow(sums.top, z), _narrowed(sums.shift, z)))
     return RowSums(sums.others, u_y, w_y, sums.top, e_top, sums.shift, sums.tally)
 
