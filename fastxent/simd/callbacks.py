@@ -46,8 +46,9 @@ class Callback:
         function = cgutils.get_or_insert_function(builder.module, function_type, self._name)
         builder.call(function, [number, place])
         with cgutils.if_unlikely(builder, cgutils.is_not_null(builder, builder.load(place_of_interrupt))):
-            again = ir.FunctionType(ir.VoidType(), [])
-            builder.call(cgutils.get_or_insert_function(builder.module, again, "PyErr_SetInterrupt"), [])
+            function_type = ir.FunctionType(ir.VoidType(), [])
+            interrupt = cgutils.get_or_insert_function(builder.module, function_type, "PyErr_SetInterrupt")
+            builder.call(interrupt, [])
         result = builder.load(place)
         with cgutils.if_unlikely(builder, cgutils.is_null(builder, result)):
             message = "what compiled code asked of Python failed, for the reason that was printed"
