@@ -1,7 +1,7 @@
 """The specification: every public function in plain NumPy, with the same names and signatures.
 
 Everything is computed in the dtype of its input, half types in float32. Given float64 it is what the tests
-compare with; given float32 it is the NumPy that people write, which the benchmarks call the naive baseline.
+compare with; given float32 it is what the benchmarks call naive NumPy, of other functions than cross-entropy.
 Arguments are not validated.
 """
 
