@@ -67,7 +67,9 @@ class InPlace(Function):
     def backward(ctx: Any, of_logits: Tensor | None, upstream: Tensor | None) -> tuple[Tensor | None, ...]:
         if of_logits is not None:
             raise RuntimeError(_USED_AFTER)
-        return (None, None, *((None, None) if upstream is None else _gradients(ctx, upstream)))
+        if upstream is None:
+            return None, None, None, None
+        return None, None, *_gradients(ctx, upstream)
 
 
 class Overwritten(Function):
