@@ -16,6 +16,9 @@ from fastxent import cpu, reference
 from tests.layouts import LAYOUTS, spaced
 from tests.measure import assert_same_bits, assert_ulp, exactly, ulp_error
 from tests.tolerances import (
+    CERTAIN_LOG_PROBABILITY_ABSOLUTE,
+    CERTAIN_LOG_PROBABILITY_EPS,
+    EQUAL_LOG_SOFTMAX_EPS,
     LOG_PROBABILITY_ULP,
     LOG_SUM_ULP,
     PROBABILITY_OR_ZERO,
@@ -70,7 +73,10 @@ def test_log_probability_of_a_nearly_certain_class_keeps_its_digits(dtype):
     z[:, 4] += 25
     others = np.exp(np.delete(z.astype(np.float64) - z[:, 4:5], 4, axis=1)).sum(axis=1)
     np.testing.assert_allclose(
-        fastxent.log_softmax(z)[:, 4], -np.log1p(others), rtol=3 * eps(dtype), atol=1e-14
+        fastxent.log_softmax(z)[:, 4],
+        -np.log1p(others),
+        rtol=CERTAIN_LOG_PROBABILITY_EPS * eps(dtype),
+        atol=CERTAIN_LOG_PROBABILITY_ABSOLUTE,
     )
 
 
@@ -143,7 +149,9 @@ def test_float64_is_as_exact_as_its_last_bits_allow(offset):
 def test_log_softmax_of_equal_logits_is_that_of_their_number_wherever_they_are(offset, n_classes, dtype):
     for logits in np.full((3, n_classes), offset, dtype), np.full((n_classes, 20), offset, dtype).T:
         expected = np.full_like(logits, -math.log(n_classes))
-        np.testing.assert_allclose(call("log_softmax", logits), expected, rtol=2 * eps(dtype))
+        np.testing.assert_allclose(
+            call("log_softmax", logits), expected, rtol=EQUAL_LOG_SOFTMAX_EPS * eps(dtype)
+        )
 
 
 @each_function

@@ -7,7 +7,7 @@ import fastxent
 from tests.layouts import LAYOUTS, spaced
 from tests.measure import assert_same_bits
 from tests.mixes import MIXES, Mix, assert_close, problem, solve, true_results
-from tests.tolerances import eps
+from tests.tolerances import REGROUPED_GRAD_IN_PLACE_EPS, eps
 
 PLAIN = Mix({})
 INNER = [1, 3, 15, 16, 17, 40]
@@ -104,7 +104,9 @@ def test_gradient_goes_in_place_and_into_any_other_layout(shape):
         if shape[1] == FEW:
             assert_same_bits(given, results["grad"])
         else:  # the layout of the logits decides which engine runs
-            np.testing.assert_allclose(given, results["grad"], rtol=64 * eps(np.float64), atol=0)
+            np.testing.assert_allclose(
+                given, results["grad"], rtol=REGROUPED_GRAD_IN_PLACE_EPS * eps(np.float64), atol=0
+            )
 
 
 def test_in_place_over_strided_soft_targets_and_logits():

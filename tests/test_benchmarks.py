@@ -22,6 +22,8 @@ sys.path.append(str(FOLDER))  # as for its scripts; processes that they start in
 from benchmarks import limits, on_gpu, problems, rounds, starting, textbook  # noqa: E402
 from comparison import accuracy, activations, arithmetic, contenders, contest, goals, options, report  # noqa: E402
 
+from tests.tolerances import FLOAT32_GRAD_RELATIVE, FORMULA_RELATIVE  # noqa: E402
+
 pytestmark = pytest.mark.slow
 
 SMALL = {"shape": (32, 10), "dtype": "float32", "function": "cross_entropy_with_grad"}
@@ -93,7 +95,7 @@ def test_a_wrong_result_is_not_timed(monkeypatch):
 
 def test_nan_is_a_wrong_result():
     with pytest.raises(AssertionError, match="off by nan"):
-        problems.check_same(np.array([np.nan, 1.0]), np.array([0.0, 1.0]), 1e-5)
+        problems.check_same(np.array([np.nan, 1.0]), np.array([0.0, 1.0]), FLOAT32_GRAD_RELATIVE)
 
 
 def test_asv_skips_what_an_older_release_lacks(monkeypatch):
@@ -154,8 +156,10 @@ def test_contender_computes_what_fastxent_does(name, monkeypatch):
 def test_the_textbooks_functions_compute_what_the_specification_says(shape, axis):
     problem = problems.Problem("cross_entropy_with_grad", shape, "float64", axis)
     expected = reference.cross_entropy_with_grad(problem.first, *problem.others, axis=axis)
-    problems.check_same(problem.naive(), expected, 1e-14)
-    problems.check_same(textbook.cross_entropy(problem.first, *problem.others, axis), expected[0], 1e-14)
+    problems.check_same(problem.naive(), expected, FORMULA_RELATIVE)
+    problems.check_same(
+        textbook.cross_entropy(problem.first, *problem.others, axis), expected[0], FORMULA_RELATIVE
+    )
 
 
 def test_a_contender_that_computes_something_else_is_refused(monkeypatch):

@@ -15,7 +15,15 @@ from fastxent import binary_cross_entropy, binary_cross_entropy_with_grad, cpu, 
 from tests.layouts import LAYOUTS, spaced
 from tests.measure import assert_same_bits, exactly, ulp, ulp_error
 from tests.numerical import numerical_grad
-from tests.tolerances import BINARY_GRAD_ULP, BINARY_LOSS_ULP, NUMERICAL_GRAD_ABSOLUTE, OPTION_ULP
+from tests.tolerances import (
+    BINARY_GRAD_ULP,
+    BINARY_LOSS_ULP,
+    FLOAT32_RELATIVE,
+    NUMERICAL_GRAD_ABSOLUTE,
+    OPTION_ULP,
+    SUM_RELATIVE,
+    relatively,
+)
 
 INF, NAN = np.inf, np.nan
 DTYPES = [np.float32, np.float64]
@@ -71,7 +79,7 @@ def test_loss_and_gradient_are_exact_at_awkward_logits(dtype):
 def test_gradient_of_a_nearly_certain_logit_keeps_its_digits(y):
     z = np.array([20.0, 60.0], np.float32) * (2 * y - 1)
     _, grad = elementwise(z, np.full(2, y))
-    np.testing.assert_allclose(grad, (1 - 2 * y) * np.exp(-np.abs(z, dtype=float)), rtol=1e-6)
+    np.testing.assert_allclose(grad, (1 - 2 * y) * np.exp(-np.abs(z, dtype=float)), rtol=FLOAT32_RELATIVE)
 
 
 @each_dtype
@@ -101,7 +109,7 @@ def test_loss_is_the_float64_sum_and_the_gradient_is_divided_as_it_is(options, r
         arguments = {**options, "reduction": reduction, "normalizer": normalizer}
         loss, grad = binary_cross_entropy_with_grad(z, y, **arguments)
         assert type(loss) is float
-        assert loss == pytest.approx(total / divisor, rel=1e-14)
+        assert loss == relatively(total / divisor, SUM_RELATIVE)
         assert loss == binary_cross_entropy(z, y, **arguments)
         assert np.all(ulp_error(grad, grads.astype(np.float64) / divisor) <= OPTION_ULP)
 
@@ -120,7 +128,7 @@ def test_infinite_logits_and_nan_give_what_the_mathematics_says(dtype):
     y = np.array([0, 1, 1, 0, 0.5, 0.25, 0, 1, 1] * 5, dtype)
     loss, grad = elementwise(z, y)
     at_zero = np.log(2)
-    np.testing.assert_allclose(loss, [0, 0, INF, INF, INF, INF, NAN, NAN, at_zero] * 5, rtol=1e-6)
+    np.testing.assert_allclose(loss, [0, 0, INF, INF, INF, INF, NAN, NAN, at_zero] * 5, rtol=FLOAT32_RELATIVE)
     np.testing.assert_array_equal(grad, np.array([0, 0, -1, 1, 0.5, -0.25, NAN, NAN, -0.5] * 5, dtype))
     assert binary_cross_entropy(z[:2], y[:2]) == 0.0
     assert binary_cross_entropy(z[:3], y[:3]) == INF
@@ -147,7 +155,7 @@ def test_lanes_and_blocks_have_no_seams(dtype):
         assert_same_bits(loss, losses[part])
         assert_same_bits(grad, grads[part])
         total = binary_cross_entropy(z[:size], y[:size], reduction="sum")
-        assert total == pytest.approx(math.fsum(elementwise(z[:size], y[:size])[0].tolist()), rel=1e-14)
+        assert total == relatively(math.fsum(elementwise(z[:size], y[:size])[0].tolist()), SUM_RELATIVE)
 
 
 @pytest.mark.parametrize("shape", [(), (1, 1, 1), (5,), (1, 5), (40, 1), (4, 40, 1), (4, 1, 5), (1, 40, 5)])
@@ -190,7 +198,7 @@ def test_logits_and_targets_are_only_read_unless_asked():
     loss_out = np.empty_like(z)
     assert binary_cross_entropy(z, y, reduction="none", loss_out=loss_out) is loss_out
     total, grad = binary_cross_entropy_with_grad(z, y, reduction="sum")
-    assert total == pytest.approx(loss_out.sum(dtype=float), rel=1e-14)
+    assert total == relatively(loss_out.sum(dtype=float), SUM_RELATIVE)
     assert not np.shares_memory(grad, z)
     assert_same_bits(z, before)
 
@@ -237,7 +245,7 @@ def test_threads_change_no_bit():
     for result in results[1:]:
         for array, expected in zip(result, results[0], strict=True):
             assert_same_bits(array, expected)
-    assert results[0][0] == pytest.approx(loss.sum(dtype=float), rel=1e-14)
+    assert results[0][0] == relatively(loss.sum(dtype=float), SUM_RELATIVE)
 
 
 def test_a_large_array_is_computed_as_its_parts_are():

@@ -7,7 +7,7 @@ from numpy.lib.stride_tricks import as_strided
 
 import fastxent
 from fastxent import _dispatch, cpu
-from tests.tolerances import eps
+from tests.tolerances import REGROUPED_GRAD_EPS, REGROUPED_LOSS_EPS, eps
 
 DTYPES = [np.float32, np.float64]
 
@@ -56,8 +56,8 @@ def test_many_classes_far_apart_go_by_lanes_and_agree_to_a_few_roundings(dtype, 
     monkeypatch.setattr(cpu, "cross_entropy_rows", None)
     loss, grad = fastxent.cross_entropy_with_grad(logits, targets, reduction="none", grad_out=logits)
     assert grad is logits
-    np.testing.assert_allclose(loss, expected, rtol=2 * eps(dtype))
-    np.testing.assert_allclose(grad, expected_grad, rtol=4 * eps(dtype))
+    np.testing.assert_allclose(loss, expected, rtol=REGROUPED_LOSS_EPS * eps(dtype))
+    np.testing.assert_allclose(grad, expected_grad, rtol=REGROUPED_GRAD_EPS * eps(dtype))
 
 
 @pytest.mark.parametrize("n_classes", [7, 138])

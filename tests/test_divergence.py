@@ -14,7 +14,14 @@ from tests.layouts import LAYOUTS
 from tests.measure import assert_same_bits
 from tests.mixes import LANES, ROWS, SHORT
 from tests.numerical import numerical_grad, numerical_problem
-from tests.tolerances import NUMERICAL_GRAD_ABSOLUTE, OPTIONS_RELATIVE, eps
+from tests.tolerances import (
+    DIVERGENCE_EPS,
+    NUMERICAL_GRAD_ABSOLUTE,
+    OPTIONS_RELATIVE,
+    SUM_RELATIVE,
+    eps,
+    relatively,
+)
 
 INF, NAN = np.inf, np.nan
 
@@ -88,8 +95,10 @@ def test_special_values_give_what_the_formula_says(dtype, n_classes):
     for row, (logits, targets, _, _) in enumerate(cases):
         z[row, -3:], t[row, -3:] = logits, targets
     losses, grad = row_by_row(z, t)
-    np.testing.assert_allclose(losses, [case[2] for case in cases], rtol=4 * eps(dtype), atol=0)
-    np.testing.assert_allclose(grad[:, -3:], [case[3] for case in cases], rtol=4 * eps(dtype), atol=0)
+    np.testing.assert_allclose(losses, [case[2] for case in cases], rtol=DIVERGENCE_EPS * eps(dtype), atol=0)
+    np.testing.assert_allclose(
+        grad[:, -3:], [case[3] for case in cases], rtol=DIVERGENCE_EPS * eps(dtype), atol=0
+    )
     assert not grad[:5, :-3].any()
     t[:, -1] = -1
     assert np.isnan(row_by_row(z, t)[0]).all()
@@ -100,7 +109,7 @@ def test_it_is_the_cross_entropy_less_the_entropy_of_the_targets():
     t /= t.sum(axis=1, keepdims=True)
     loss, grad = kl_divergence_with_grad(z, t, sample_weight=np.ones(40))
     expected, expected_grad = cross_entropy_with_grad(z, t)
-    assert loss == pytest.approx(expected - entropy(t).mean(), rel=1e-14)
+    assert loss == relatively(expected - entropy(t).mean(), SUM_RELATIVE)
     assert_same_bits(grad, expected_grad)
 
 
@@ -132,9 +141,9 @@ def test_reductions_divide_loss_and_gradient_alike():
     for options, divisor in [({"reduction": "sum"}, 1), ({}, s.sum()), ({"normalizer": 8.0}, 8)]:
         loss, grad = kl_divergence_with_grad(z, t, sample_weight=s, **options)
         assert type(loss) is float
-        assert loss == pytest.approx(losses.sum() / divisor, rel=1e-14)
+        assert loss == relatively(losses.sum() / divisor, SUM_RELATIVE)
         assert loss == kl_divergence(z, t, sample_weight=s, **options)
-        np.testing.assert_allclose(grad, grads / divisor, rtol=1e-14)
+        np.testing.assert_allclose(grad, grads / divisor, rtol=SUM_RELATIVE)
     nothing = kl_divergence_with_grad(z, t, sample_weight=np.zeros(40))
     assert nothing[0] == 0.0
     assert not nothing[1].any()
@@ -142,7 +151,7 @@ def test_reductions_divide_loss_and_gradient_alike():
 
 def test_rows_without_weights_count_one_each():
     z, t, _ = problem(40, LANES)
-    assert kl_divergence(z, t) == pytest.approx(kl_divergence(z, t, reduction="none").mean(), rel=1e-14)
+    assert kl_divergence(z, t) == relatively(kl_divergence(z, t, reduction="none").mean(), SUM_RELATIVE)
     assert kl_divergence(z[:0], t[:0]) == 0.0
 
 

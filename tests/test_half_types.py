@@ -7,7 +7,14 @@ import fastxent
 from tests.layouts import LAYOUTS, spaced
 from tests.measure import assert_same_bits
 from tests.mixes import ALL_SOFT, ALL_WITH_HESSIAN, Mix, problem, solve
-from tests.tolerances import eps
+from tests.tolerances import (
+    BFLOAT16_GRAD_RELATIVE,
+    HALF_GRAD_ABSOLUTE,
+    HALF_LOSS_EPS,
+    MEAN_RELATIVE,
+    eps,
+    relatively,
+)
 
 PLAIN = Mix({})
 FEW, MANY = 10, 148
@@ -104,10 +111,13 @@ def test_equal_logits_give_exactly_log_k(half, shape, value):
     loss, grad = fastxent.cross_entropy_with_grad(
         logits, targets, loss_out=loss_out, lse_out=np.empty_like(loss_out)
     )
-    assert loss == pytest.approx(np.log(shape[1]), rel=1e-15 if value == 0 else 2 * eps(np.float32))
-    np.testing.assert_allclose(loss_out, np.log(shape[1]), rtol=2 * eps(np.float32))
+    relative = HALF_LOSS_EPS * eps(np.float32)
+    assert loss == relatively(np.log(shape[1]), MEAN_RELATIVE if value == 0 else relative)
+    np.testing.assert_allclose(loss_out, np.log(shape[1]), rtol=relative)
     others = grad[0, 1:].astype(np.float64)
-    np.testing.assert_allclose(others, 1 / shape[1] / shape[0], rtol=2.0**-8, atol=2.0**-25)
+    np.testing.assert_allclose(
+        others, 1 / shape[1] / shape[0], rtol=BFLOAT16_GRAD_RELATIVE, atol=HALF_GRAD_ABSOLUTE
+    )
 
 
 @pytest.mark.slow

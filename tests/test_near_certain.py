@@ -11,11 +11,15 @@ from tests import truth
 from tests.measure import assert_ulp
 from tests.mixes import LANES, MIXES, ROWS, SHORT, problem, solve
 from tests.tolerances import (
+    CERTAIN_GRAD_EPS,
     CERTAIN_ULP_FLOAT64,
+    FOCAL_GRAD_EPS,
     GRAD_ULP_FLOAT32,
     LOSS_ULP_FLOAT32,
+    NEAR_CERTAIN_DIFFERENCE_RELATIVE,
     NEAR_CERTAIN_RELATIVE,
     eps,
+    relatively,
 )
 
 pytestmark = pytest.mark.slow
@@ -59,7 +63,7 @@ def test_focal_gradients_of_an_unlikely_target_do_not_lose_digits_by_their_expon
     options = {"weight": np.ones(LANES), "focal_gamma": 50.0, "reduction": "sum"}
     grad = solve(fastxent, mix, logits, np.zeros(7, int), options)["grad"]
     expected = [truth.exact_row(row, 0, options)["grad"] for row in logits]
-    np.testing.assert_allclose(grad, expected, rtol=64 * eps(np.float64))
+    np.testing.assert_allclose(grad, expected, rtol=FOCAL_GRAD_EPS * eps(np.float64))
 
 
 @each_engine
@@ -74,7 +78,7 @@ def test_the_entropy_of_a_row_that_is_near_certain_of_a_wrong_class_keeps_its_di
     results = solve(fastxent, mix, logits, np.array([0]), options)
     expected = truth.exact_row(logits[0], 0, options)["entropy_out"]
     relative = NEAR_CERTAIN_RELATIVE[np.dtype(np.float32)]
-    assert results["entropy_out"][0] == pytest.approx(expected, rel=relative, abs=0)
+    assert results["entropy_out"][0] == relatively(expected, relative)
 
 
 def assert_near_certain(name, n_classes, dtype, changed):
@@ -106,13 +110,13 @@ def test_what_a_likely_class_is_taken_away_from_keeps_its_digits(n_classes):
     one_hot[:, 1] = 1
     results = solve(fastxent, MIXES["soft"], logits, one_hot, {})
     log_probs = fastxent.log_softmax(logits)
-    relative = 2 * NEAR_CERTAIN_RELATIVE[np.dtype(np.float32)]
+    relative = NEAR_CERTAIN_DIFFERENCE_RELATIVE
     for i, expected in enumerate(exact):
-        assert results["loss_out"][i] == pytest.approx(expected["loss"], rel=relative, abs=0)
-        assert results["entropy_out"][i] == pytest.approx(expected["entropy_out"], rel=relative, abs=0)
-        assert -log_probs[i, 1] == pytest.approx(expected["loss"], rel=relative, abs=0)
+        assert results["loss_out"][i] == relatively(expected["loss"], relative)
+        assert results["entropy_out"][i] == relatively(expected["entropy_out"], relative)
+        assert -log_probs[i, 1] == relatively(expected["loss"], relative)
         second = results["hess_out"][i, 1] * len(logits)
-        assert second == pytest.approx(-expected["grad"][1], rel=relative, abs=0)  # p·(1 − p), where p is 1
+        assert second == relatively(-expected["grad"][1], relative)  # p·(1 − p), where p is 1
 
 
 def test_the_second_derivative_by_a_likely_wrong_class_keeps_its_digits():
@@ -120,7 +124,7 @@ def test_the_second_derivative_by_a_likely_wrong_class_keeps_its_digits():
     hess = np.empty_like(logits)
     fastxent.cross_entropy_with_grad(logits, np.zeros(len(logits), int), hess_out=hess, reduction="sum")
     expected = [-row["grad"][1] for row in exact]
-    np.testing.assert_allclose(hess[:, 1], expected, rtol=2 * NEAR_CERTAIN_RELATIVE[np.dtype(np.float32)])
+    np.testing.assert_allclose(hess[:, 1], expected, rtol=NEAR_CERTAIN_DIFFERENCE_RELATIVE)
 
 
 @pytest.mark.parametrize(
@@ -146,4 +150,4 @@ def test_near_certain_rows_of_soft_one_hot_targets_are_those_of_integers(n_class
     others = np.arange(n_classes) != 1
     np.testing.assert_allclose(results["grad"][0, others], expected["grad"][others], rtol=relative)
     # p_y − t_y is a difference of what was given, and of ones here.
-    np.testing.assert_allclose(results["grad"][0, 1], expected["grad"][1], atol=2 * eps(dtype))
+    np.testing.assert_allclose(results["grad"][0, 1], expected["grad"][1], atol=CERTAIN_GRAD_EPS * eps(dtype))

@@ -12,7 +12,18 @@ from tests.layouts import spaced
 from tests.measure import assert_same_bits
 from tests.mixes import LANES, MIXES, ROWS, SHORT, Mix, assert_close, kept_rows, problem, solve, true_results
 from tests.numerical import numerical_diagonal, numerical_grad
-from tests.tolerances import NUMERICAL_GRAD_ABSOLUTE, eps
+from tests.tolerances import (
+    EXTREME_FACTOR_EPS,
+    NUMERICAL_GRAD_ABSOLUTE,
+    OFFSET_LOG_SUM_RELATIVE,
+    OTHER_TARGETS_EPS,
+    REPEATED_ROW_EPS,
+    SOFT_AS_HARD_ABSOLUTE,
+    SOFT_AS_HARD_RELATIVE,
+    SUM_RELATIVE,
+    eps,
+    relatively,
+)
 
 N_CLASSES = [1, 10, 15, 16, 17, 96, 97, 127, 1024, 1025, 2050]
 
@@ -117,7 +128,7 @@ def test_soft_one_hot_targets_equal_integer_ones(name, n_classes):
     )
     assert weight.any()
     for result, value in zip((results["loss"], results["grad"]), expected, strict=True):
-        np.testing.assert_allclose(result, value, rtol=1e-12, atol=1e-14)
+        np.testing.assert_allclose(result, value, rtol=SOFT_AS_HARD_RELATIVE, atol=SOFT_AS_HARD_ABSOLUTE)
     assert results["targets_grad_out"][rows, targets].any()
 
 
@@ -133,7 +144,7 @@ def test_soft_targets_may_have_another_dtype_than_the_logits(shape, logits_dtype
     targets = rng.uniform(0, 2 / shape[1], shape).astype(dtype)
     wide = logits.astype(np.float64), targets.astype(np.float64)
     expected = solve(reference, mix, *wide, {}, axis=1)
-    tolerance = 8 * max(eps(logits_dtype), eps(dtype))
+    tolerance = OTHER_TARGETS_EPS * max(eps(logits_dtype), eps(dtype))
     for layout in (np.copy, spaced):
         results = solve(fastxent, mix, layout(logits), layout(targets), {}, axis=1)
         assert results["targets_grad_out"].dtype == dtype
@@ -157,9 +168,8 @@ def test_a_common_offset_changes_nothing_that_the_inputs_express(name, dtype, n_
     expected = true_results(mix, logits, targets, options)
     kept = kept_rows(None if mix.soft else targets, options, 19)
     shift = offset * options.get("logit_scale", 1.0)
-    np.testing.assert_allclose(
-        results.pop("lse_out"), np.where(kept, expected["lse_out"] + shift, 0), rtol=1e-7
-    )
+    expected_lse = np.where(kept, expected["lse_out"] + shift, 0)
+    np.testing.assert_allclose(results.pop("lse_out"), expected_lse, rtol=OFFSET_LOG_SUM_RELATIVE)
     assert_close(results, expected, dtype, mix, logits, targets, options)
 
 
@@ -172,11 +182,12 @@ def test_a_whole_sample_weight_is_a_repeated_row(name, n_classes):
     weighted = solve(fastxent, mix, logits, targets, {**options, "sample_weight": repeats})
     again = [a.repeat(repeats, axis=0) for a in (logits, targets, np.ones(8))]
     repeated = solve(fastxent, mix, *again[:2], {**options, "sample_weight": again[2]})
-    assert weighted["loss"] == pytest.approx(repeated["loss"], rel=1e-14)
+    assert weighted["loss"] == relatively(repeated["loss"], SUM_RELATIVE)
     first = np.cumsum(repeats) - repeats
     for i in np.flatnonzero(repeats):
         expected = repeats[i] * repeated["grad"][first[i]]
-        np.testing.assert_allclose(weighted["grad"][i], expected, rtol=0, atol=eps(np.float64))
+        absolute = REPEATED_ROW_EPS * eps(np.float64)
+        np.testing.assert_allclose(weighted["grad"][i], expected, rtol=0, atol=absolute)
 
 
 @each_engine
@@ -309,9 +320,8 @@ def test_the_least_and_the_most_that_logits_may_be_multiplied_or_kept_under_are_
             reference.cross_entropy_with_grad(logits.astype(np.float64), targets, **options),
             strict=True,
         ):
-            np.testing.assert_allclose(
-                result, expected, rtol=20 * eps(dtype), atol=20 * eps(dtype) * min(value, 1)
-            )
+            relative = EXTREME_FACTOR_EPS * eps(dtype)
+            np.testing.assert_allclose(result, expected, rtol=relative, atol=relative * min(value, 1))
     for value in (0.5 / most, 2 * most):
         with pytest.raises(ValueError, match=f"{option} must be from"):
             fastxent.cross_entropy(logits, targets, **{option: value})

@@ -15,7 +15,8 @@ from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
 import fastxent  # noqa: E402
 from fastxent import torch as ours  # noqa: E402
-from tests.torch_measure import BINARIES, CROSS_ENTROPIES, assert_as_torch, outcome, problem  # noqa: E402
+from tests.tolerances import FLOAT16_SCALED_RELATIVE, FLOAT32_RELATIVE, relatively  # noqa: E402
+from tests.torch_measure import BINARIES, CROSS_ENTROPIES, assert_as_torch, assert_close, outcome, problem  # noqa: E402
 
 DTYPES = [torch.float64, torch.float32, torch.float16, torch.bfloat16]
 REDUCTIONS = ["mean", "sum", "none"]
@@ -132,7 +133,7 @@ def test_gradients_have_the_strides_of_the_logits():
     for input in (images, images.contiguous(memory_format=torch.channels_last)):
         results = [torch.autograd.grad(function(input, y), input)[0] for function in CROSS_ENTROPIES]
         assert results[0].stride() == input.stride()
-        torch.testing.assert_close(*results)
+        assert_close(*results)
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32, torch.uint16], ids=str)
@@ -140,12 +141,12 @@ def test_targets_of_other_integer_dtypes(dtype):
     logits, y, _, weight = problem()
     kept = y >= 0
     result = ours.cross_entropy(logits[kept], y[kept].to(dtype))
-    torch.testing.assert_close(result, F.cross_entropy(logits, y))
+    assert_close(result, F.cross_entropy(logits, y))
     left_to_torch = ours.cross_entropy(logits[kept], y[kept].to(dtype), -weight)
-    torch.testing.assert_close(left_to_torch, F.cross_entropy(logits, y, -weight))
+    assert_close(left_to_torch, F.cross_entropy(logits, y, -weight))
     with FlopCounterMode(display=False):
         left_by_the_operator = ours.cross_entropy(logits[kept], y[kept].to(dtype), -weight)
-    torch.testing.assert_close(left_by_the_operator, left_to_torch)
+    assert_close(left_by_the_operator, left_to_torch)
 
 
 def test_losses_are_where_the_logits_are_and_not_on_the_default_device():
@@ -269,7 +270,7 @@ def test_gradients_too_small_for_float16_are_there_after_a_loss_scale(loss, targ
     logits = torch.tensor([[18.0, 0.0]], dtype=torch.float16, requires_grad=True)
     (2**15 * run(partial(loss, reduction="sum"))(logits, target)).backward()
     assert logits.grad.dtype == torch.float16
-    assert float(logits.grad[0, 0]) == pytest.approx(-(2**15) * np.exp(-18), rel=1e-3)
+    assert float(logits.grad[0, 0]) == relatively(-(2**15) * np.exp(-18), FLOAT16_SCALED_RELATIVE)
 
 
 @pytest.mark.parametrize("run", [lambda f: f, partial(torch.compile, backend="aot_eager")])
@@ -278,7 +279,7 @@ def test_gradients_by_targets_too_small_for_float16_are_there_after_a_loss_scale
     target = torch.tensor([[1.0, 0.0]], dtype=torch.float16, requires_grad=True)
     (2**15 * run(ours.cross_entropy)(logits, target)).backward()
     assert target.grad.dtype == torch.float16
-    assert float(target.grad[0, 0]) == pytest.approx(2**15 * np.exp(-18), rel=1e-3)
+    assert float(target.grad[0, 0]) == relatively(2**15 * np.exp(-18), FLOAT16_SCALED_RELATIVE)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64], ids=str)
@@ -338,7 +339,8 @@ class _Rows(torch.utils.data.Dataset):
 
     def __getitem__(self, i):
         logits = torch.full((40, 1000), float(i))
-        assert fastxent.cross_entropy(logits.numpy(), np.zeros(40, int)) == pytest.approx(np.log(1000))
+        loss = fastxent.cross_entropy(logits.numpy(), np.zeros(40, int))
+        assert loss == relatively(np.log(1000), FLOAT32_RELATIVE)
         return logits, ours.cross_entropy(logits, torch.zeros(40, dtype=torch.int64))
 
 
@@ -352,7 +354,7 @@ def test_workers_forked_after_use():
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*fork", DeprecationWarning)
         for batch, losses in loader:
-            np.testing.assert_allclose(losses, np.log(1000), rtol=1e-6)
+            np.testing.assert_allclose(losses, np.log(1000), rtol=FLOAT32_RELATIVE)
             ours.cross_entropy(batch.view(-1, 1000), y.repeat(2))
 
 

@@ -50,6 +50,6 @@ def copy(argument):
 
 def assert_close(result, expected):
     assert result.dtype == expected.dtype
-    largest = float(expected.abs().nan_to_num(0, 0).max()) if expected.numel() else 0.0
+    largest = float(expected.detach().abs().nan_to_num(0, 0).max()) if expected.numel() else 0.0
     relative = TORCH_RELATIVE[str(expected.dtype)]
     torch.testing.assert_close(result, expected, rtol=0, atol=relative * largest, equal_nan=True)

@@ -8,7 +8,7 @@ from fastxent import reference
 from fastxent.cuda import to_device
 from tests.cuda.moved import Borrowed, moved, to_host
 from tests.layouts import spaced
-from tests.tolerances import eps
+from tests.tolerances import CUDA_ACTIVATION_EPS, CUDA_SPECIAL_EPS, CUDA_WIDE_LOSS_RELATIVE, eps
 
 each_function = pytest.mark.parametrize("name", ["softmax", "log_softmax", "logsumexp"])
 EPS = {"float32": eps(np.float32), "float64": eps(np.float64), "float16": 2.0**-10, "bfloat16": 2.0**-7}
@@ -24,7 +24,10 @@ def test_every_dtype_is_as_specified(name, dtype, n_classes):
     result, on_cpu = getattr(moved, name)(logits), getattr(fastxent, name)(logits)
     truth = getattr(reference, name)(logits.astype(np.float64))
     assert (result.dtype, result.shape) == (on_cpu.dtype, on_cpu.shape)
-    rounding, absolute = 8 * EPS[result.dtype.name], 8 * min(EPS[dtype], EPS["float32"])
+    rounding, absolute = (
+        CUDA_ACTIVATION_EPS * EPS[result.dtype.name],
+        CUDA_ACTIVATION_EPS * min(EPS[dtype], EPS["float32"]),
+    )
     np.testing.assert_allclose(result.astype(float), truth, rtol=rounding, atol=absolute)
 
 
@@ -34,7 +37,7 @@ def test_any_axis_strides_and_output_give_the_same(name):
     expected = getattr(reference, name)(logits, axis=1)
     out = spaced(np.empty_like(expected))
     result = getattr(moved, name)(spaced(logits), axis=1, out=out)
-    np.testing.assert_allclose(result, expected, rtol=1e-13)
+    np.testing.assert_allclose(result, expected, rtol=CUDA_WIDE_LOSS_RELATIVE)
     assert np.array_equal(out, result)
 
 
@@ -54,7 +57,7 @@ def test_special_values_do_as_on_the_cpu(name, value, place):
     logits = np.random.default_rng(0).normal(0, 3, (3, 70)).astype(np.float32)
     logits[1, place] = value
     result, expected = getattr(moved, name)(logits), getattr(fastxent, name)(logits)
-    np.testing.assert_allclose(result, expected, rtol=16 * eps(np.float32))
+    np.testing.assert_allclose(result, expected, rtol=CUDA_SPECIAL_EPS * eps(np.float32))
 
 
 @each_function

@@ -14,7 +14,29 @@ from fastxent.cuda.sums import empty_sums, plus_above
 from tests.cuda.moved import Borrowed, moved, to_host
 from tests.layouts import LAYOUTS
 from tests.mixes import MIXES, assert_close, kept_rows, problem, solve, true_results
-from tests.tolerances import CUDA_RELATIVE, NEAR_CERTAIN_RELATIVE, eps
+from tests.tolerances import (
+    CUDA_BFLOAT16_RELATIVE,
+    CUDA_GRAD_ABSOLUTE_EPS,
+    CUDA_GRAD_EPS,
+    CUDA_HESSIAN_ABSOLUTE,
+    CUDA_LONG_ROW_EPS,
+    CUDA_LONG_ROW_SUM_EPS,
+    CUDA_LOSS_EPS,
+    CUDA_MASKED_ENTROPY_EPS,
+    CUDA_RELATIVE,
+    CUDA_ROW_GRAD_ABSOLUTE,
+    CUDA_ROW_GRAD_RELATIVE,
+    CUDA_ROW_LOSS_RELATIVE,
+    CUDA_STRIDED_GRAD_EPS,
+    CUDA_STRIDED_LOSS_EPS,
+    CUDA_WIDE_GRAD_ABSOLUTE,
+    CUDA_WIDE_GRAD_RELATIVE,
+    CUDA_WIDE_LOSS_RELATIVE,
+    FLOAT32_RELATIVE,
+    NEAR_CERTAIN_RELATIVE,
+    eps,
+    relatively,
+)
 
 HARD = [name for name, mix in MIXES.items() if not mix.soft]
 # By lanes; by a block that keeps the row, of one warp and of two; by one that reads it twice, here as there:
@@ -28,6 +50,11 @@ def assert_as_specified(name, logits, targets, options, **more):
     expected = true_results(mix, logits, targets, options, **more)
     assert_close(results, expected, logits.dtype, mix, logits, targets, options | more, CUDA_RELATIVE)
     return results
+
+
+def assert_grad_close(result, expected, dtype=np.float32):
+    relative, absolute = CUDA_GRAD_EPS * eps(dtype), CUDA_GRAD_ABSOLUTE_EPS * eps(dtype)
+    np.testing.assert_allclose(result, expected, rtol=relative, atol=absolute)
 
 
 @pytest.mark.parametrize("name", HARD)
@@ -61,8 +88,8 @@ def test_the_plain_gradient_is_the_same_in_place_and_apart(n_classes, dtype):
     true_loss, true_grad = reference.cross_entropy_with_grad(logits.astype(np.float64), targets)
     there = to_device(logits)
     loss, grad = fastxent.cross_entropy_with_grad(there, targets)
-    assert loss == pytest.approx(true_loss, rel=16 * eps(dtype))
-    np.testing.assert_allclose(to_host(grad), true_grad, rtol=64 * eps(dtype), atol=eps(dtype))
+    assert loss == relatively(true_loss, CUDA_LOSS_EPS * eps(dtype))
+    assert_grad_close(to_host(grad), true_grad, dtype)
     assert np.array_equal(to_host(there), logits)
     again, in_place = fastxent.cross_entropy_with_grad(there, to_device(targets), grad_out=there)
     assert in_place is there
@@ -79,8 +106,9 @@ def test_any_strides_give_the_same(layout, shape):
     loss, grad = moved.cross_entropy_with_grad(logits, targets, reduction="none")
     view, out = LAYOUTS[layout](logits), LAYOUTS[layout](np.empty_like(logits))
     strided_loss, strided_grad = moved.cross_entropy_with_grad(view, targets, reduction="none", grad_out=out)
-    np.testing.assert_allclose(strided_loss, loss, rtol=8 * eps(np.float32))
-    np.testing.assert_allclose(strided_grad, grad, rtol=32 * eps(np.float32), atol=eps(np.float32))
+    np.testing.assert_allclose(strided_loss, loss, rtol=CUDA_STRIDED_LOSS_EPS * eps(np.float32))
+    relative, absolute = CUDA_STRIDED_GRAD_EPS * eps(np.float32), CUDA_GRAD_ABSOLUTE_EPS * eps(np.float32)
+    np.testing.assert_allclose(strided_grad, grad, rtol=relative, atol=absolute)
     in_place = LAYOUTS[layout](logits)
     moved.cross_entropy_with_grad(in_place, targets, reduction="none", grad_out=in_place)
     assert np.array_equal(in_place, strided_grad)
@@ -101,8 +129,9 @@ def test_images_have_their_classes_on_the_second_axis():
     weight = rng.uniform(0, 2, 40)
     loss, grad = moved.cross_entropy_with_grad(logits, targets, axis=1, weight=weight)
     true_loss, true_grad = reference.cross_entropy_with_grad(logits, targets, axis=1, weight=weight)
-    assert loss == pytest.approx(true_loss, rel=1e-13)
-    np.testing.assert_allclose(grad, true_grad, rtol=1e-12, atol=1e-15)
+    assert loss == relatively(true_loss, CUDA_WIDE_LOSS_RELATIVE)
+    relative, absolute = CUDA_WIDE_GRAD_RELATIVE, CUDA_WIDE_GRAD_ABSOLUTE
+    np.testing.assert_allclose(grad, true_grad, rtol=relative, atol=absolute)
 
 
 def test_rows_on_more_than_two_axes_are_refused_before_anything_is_written():
@@ -124,9 +153,10 @@ def test_half_types_are_computed_in_float32(dtype, n_classes):
     true_hess = np.empty(logits.shape)
     exact = logits.astype(np.float64)
     true_loss, true_grad = reference.cross_entropy_with_grad(exact, targets, hess_out=true_hess)
-    assert loss == pytest.approx(true_loss, rel=16 * eps(np.float32))
-    np.testing.assert_allclose(wide, true_grad, rtol=64 * eps(np.float32), atol=eps(np.float32))
-    np.testing.assert_allclose(hess.astype(float), true_hess, rtol=2**-7, atol=1e-6)
+    assert loss == relatively(true_loss, CUDA_LOSS_EPS * eps(np.float32))
+    assert_grad_close(wide, true_grad)
+    relative, absolute = CUDA_BFLOAT16_RELATIVE, CUDA_HESSIAN_ABSOLUTE
+    np.testing.assert_allclose(hess.astype(float), true_hess, rtol=relative, atol=absolute)
     moved.cross_entropy_with_grad(logits, targets, grad_out=logits)
     assert np.array_equal(logits, wide.astype(half))
 
@@ -152,8 +182,8 @@ def test_a_common_offset_changes_nothing_that_the_inputs_express(n_classes, offs
     true_loss, true_grad = reference.cross_entropy_with_grad(
         logits.astype(np.float64), targets, reduction="none"
     )
-    np.testing.assert_allclose(loss, true_loss, rtol=16 * eps(np.float32))
-    np.testing.assert_allclose(grad, true_grad, rtol=64 * eps(np.float32), atol=eps(np.float32))
+    np.testing.assert_allclose(loss, true_loss, rtol=CUDA_LOSS_EPS * eps(np.float32))
+    assert_grad_close(grad, true_grad)
 
 
 @pytest.mark.parametrize("n_classes", [5, 90, 200])
@@ -166,8 +196,8 @@ def test_special_values_do_as_on_the_cpu_to_their_row_and_nothing_to_others(n_cl
     logits[1, {"target": 1, "another class": -1}.get(place, slice(None))] = value
     loss, grad = moved.cross_entropy_with_grad(logits, targets, reduction="none", **option)
     expected, expected_grad = fastxent.cross_entropy_with_grad(logits, targets, reduction="none", **option)
-    np.testing.assert_allclose(loss, expected, rtol=16 * eps(np.float32))
-    np.testing.assert_allclose(grad, expected_grad, rtol=64 * eps(np.float32), atol=eps(np.float32))
+    np.testing.assert_allclose(loss, expected, rtol=CUDA_LOSS_EPS * eps(np.float32))
+    assert_grad_close(grad, expected_grad)
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.uint64])
@@ -192,7 +222,8 @@ def test_weights_there_may_lie_backwards_and_be_too_small_for_float32():
     with np.errstate(all="raise"):
         loss = moved.cross_entropy(logits, targets, weight=Borrowed(weight))
         moved.cross_entropy(logits, targets, sample_weight=[1, 1e-50, 1])
-    assert loss == pytest.approx(fastxent.cross_entropy(logits, targets, weight=weight), rel=1e-6)
+    expected = fastxent.cross_entropy(logits, targets, weight=weight)
+    assert loss == relatively(expected, FLOAT32_RELATIVE)
 
 
 @pytest.mark.parametrize("shape", [(0, 5), (0, 50), (3, 1)], ids=str)
@@ -208,8 +239,9 @@ def test_one_row_needs_no_batch():
     logits = np.random.default_rng(0).normal(0, 3, 50)
     loss, grad = moved.cross_entropy_with_grad(logits, 7)
     true_loss, true_grad = reference.cross_entropy_with_grad(logits, 7)
-    assert loss == pytest.approx(true_loss, rel=1e-14)
-    np.testing.assert_allclose(grad, true_grad, rtol=1e-13, atol=1e-16)
+    assert loss == relatively(true_loss, CUDA_ROW_LOSS_RELATIVE)
+    relative, absolute = CUDA_ROW_GRAD_RELATIVE, CUDA_ROW_GRAD_ABSOLUTE
+    np.testing.assert_allclose(grad, true_grad, rtol=relative, atol=absolute)
 
 
 @pytest.mark.parametrize("n_classes", [5, 40])
@@ -232,7 +264,7 @@ def test_the_entropy_of_rows_masked_by_the_least_number_is_that_of_the_rest(n_cl
     targets, entropy = np.arange(n_classes)[kept][:2], np.empty(2, dtype)
     moved.cross_entropy(logits, targets, entropy_out=entropy)
     (expected,) = reference.entropy(reference.softmax([[1.0, 2.0, 3.0]]))
-    np.testing.assert_allclose(entropy, expected, rtol=8 * eps(dtype))
+    np.testing.assert_allclose(entropy, expected, rtol=CUDA_MASKED_ENTROPY_EPS * eps(dtype))
 
 
 def test_a_thread_that_takes_a_row_of_many_classes_does_not_round_their_sum_too_often():
@@ -242,8 +274,8 @@ def test_a_thread_that_takes_a_row_of_many_classes_does_not_round_their_sum_too_
     options = {"label_smoothing": 0.1, "reduction": "none", "weight": np.linspace(0.5, 1.5, n_classes)}
     loss, grad = moved.cross_entropy_with_grad(logits, targets, **options)
     true_loss, _ = reference.cross_entropy_with_grad(logits.astype(np.float64), targets, **options)
-    np.testing.assert_allclose(loss, true_loss, rtol=8 * eps(np.float32))
-    assert np.abs(grad.sum(axis=1, dtype=np.float64)).max() < 16 * eps(np.float32)
+    np.testing.assert_allclose(loss, true_loss, rtol=CUDA_LONG_ROW_EPS * eps(np.float32))
+    assert np.abs(grad.sum(axis=1, dtype=np.float64)).max() < CUDA_LONG_ROW_SUM_EPS * eps(np.float32)
 
 
 def test_ranks_beyond_what_float32_counts_are_exact():

@@ -15,6 +15,7 @@ from torch.nn import functional as F  # noqa: E402
 
 import fastxent.torch as ours  # noqa: E402
 from fastxent.torch import covered  # noqa: E402
+from tests.tolerances import CUDA_TORCH_EPS  # noqa: E402
 
 
 class Pretending(torch.Tensor):
@@ -89,7 +90,7 @@ def true_results(logits, y, upstream=None, **options):
 
 
 def assert_close(ours, truth, dtype=torch.float32):
-    tolerance = 64 * torch.finfo(dtype).eps
+    tolerance = CUDA_TORCH_EPS * torch.finfo(dtype).eps
     torch.testing.assert_close(ours.detach().cpu().double(), truth, rtol=tolerance, atol=tolerance / 8)
 
 
