@@ -34,6 +34,13 @@ def with_weight(logits, targets, weight):
     return fastxent.cross_entropy_with_grad(logits, targets, weight=weight)
 
 
+@njit
+def with_numbers(logits, targets, focal_gamma, softcap, normalizer):
+    return fastxent.cross_entropy_with_grad(
+        logits, targets, focal_gamma=focal_gamma, softcap=softcap, normalizer=normalizer
+    )
+
+
 @njit(fastmath=True)
 def with_options(
     logits, targets, weight, sample_weight, smoothing, z_loss, scale, loss, lse, rank, entropy, grad, hess

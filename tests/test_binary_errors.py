@@ -60,3 +60,11 @@ def test_output_that_lies_on_another_array_is_refused(outs, error, message):
         binary_cross_entropy_with_grad(z, y, weight=w, pos_weight=w, **outs(z, y, w))
     for array, before in ((z, Z), (y, Y), (w, np.ones_like(Z))):
         assert_same_bits(array, before)
+
+
+@pytest.mark.parametrize("out", ["grad_out", "loss_out"])
+def test_output_that_lies_on_the_weight_of_positives_is_refused(out):
+    pos_weight = np.ones_like(Z)
+    with pytest.raises(ValueError, match=f"{out} must not overlap pos_weight"):
+        binary_cross_entropy_with_grad(Z, Y, pos_weight=pos_weight, **{out: pos_weight})
+    assert np.all(pos_weight == 1)

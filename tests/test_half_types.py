@@ -170,3 +170,29 @@ def test_activations_into_float32_are_not_rounded_at_all(name, half):
     for out in (np.empty((5, 40), np.float32), np.empty((5, 80), np.float32)[:, ::2]):
         assert function(*arguments, out=out) is out
         assert_same_bits(out, expected)
+
+
+@pytest.mark.parametrize("option", ["softcap", "logit_scale"])
+def test_factors_of_the_logits_are_refused_beyond_the_range_of_float32(half, option):
+    for value in (2.0**-65, 2.0**65):
+        with pytest.raises(ValueError, match=f"{option} must be from 5.42e-20 to 1.84e\\+19"):
+            fastxent.cross_entropy(np.zeros((2, 3), half), [0, 1], **{option: value})
+
+
+@pytest.mark.slow
+def test_a_float32_hessian_is_not_rounded_at_all():
+    logits, targets, _ = problem(PLAIN, 37, FEW, np.float16)
+    hess, expected = np.empty(logits.shape, np.float32), np.empty(logits.shape, np.float32)
+    fastxent.cross_entropy_with_grad(logits, targets, hess_out=hess)
+    fastxent.cross_entropy_with_grad(logits.astype(np.float32), targets, hess_out=expected)
+    assert_same_bits(hess, expected)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "uint8", "int64", "float32"])
+def test_weights_of_any_dtype_mean_the_same(dtype):
+    dtype = dtype_of(dtype) if dtype.endswith("float16") else np.dtype(dtype)
+    logits, targets, _ = problem(PLAIN, 9, FEW, np.float32, masks=False)
+    weight, sample_weight = np.arange(1.0, FEW + 1), np.arange(9.0)
+    expected = fastxent.cross_entropy(logits, targets, weight=weight, sample_weight=sample_weight)
+    weights = {"weight": weight.astype(dtype), "sample_weight": sample_weight.astype(dtype)}
+    assert fastxent.cross_entropy(logits, targets, **weights) == expected

@@ -15,7 +15,16 @@ from numba.core.runtime.nrt import rtsys
 
 import fastxent
 from fastxent import _dispatch, _njit, cpu
-from tests.compiled import batch, in_place, loss_of, row_by_row, solve_compiled, with_weight, with_z_loss
+from tests.compiled import (
+    batch,
+    in_place,
+    loss_of,
+    row_by_row,
+    solve_compiled,
+    with_numbers,
+    with_weight,
+    with_z_loss,
+)
 from tests.mixes import ALL_WITH_HESSIAN, problem, solve
 from tests.processes import LIBRARIES
 
@@ -41,6 +50,26 @@ def test_options_and_outputs_are_those_from_python(shape):
     assert results.keys() == expected.keys()
     for name, result in results.items():
         assert np.array_equal(result, expected[name], equal_nan=True), name
+
+
+@pytest.mark.parametrize("numbers", [(1.5, 6.0, 7.5), (0.0, 2.0, 1.0)], ids=str)
+def test_a_focal_exponent_a_softcap_and_a_normalizer_do_what_they_do_from_python(numbers):
+    logits, targets = batch(12, 7, np.float64)
+    options = dict(zip(("focal_gamma", "softcap", "normalizer"), numbers, strict=True))
+    loss, grad = with_numbers(logits, targets, *numbers)
+    expected, expected_grad = fastxent.cross_entropy_with_grad(logits, targets, **options)
+    assert loss == expected
+    assert np.array_equal(grad, expected_grad)
+
+
+@pytest.mark.slow
+def test_weights_that_lie_apart_are_those_from_python():
+    logits, targets = batch(12, 7, np.float64)
+    weight = np.linspace(0, 2, 14)[::2]
+    loss, grad = with_weight(logits, targets, weight)
+    expected, expected_grad = fastxent.cross_entropy_with_grad(logits, targets, weight=weight)
+    assert loss == expected
+    assert np.array_equal(grad, expected_grad)
 
 
 @pytest.mark.parametrize("z_loss", [0.0, 0.1])

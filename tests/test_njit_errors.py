@@ -6,7 +6,7 @@ from numba import njit
 from numba.core.errors import TypingError
 
 import fastxent
-from tests.compiled import with_options
+from tests.compiled import in_place, loss_of, with_numbers, with_options
 from tests.mixes import ALL_WITH_HESSIAN, problem
 
 WRONG = {
@@ -83,6 +83,45 @@ def test_a_softcap_beyond_the_arithmetic_of_the_logits_is_refused_as_from_python
     assert str(caught.value) == str(from_python.value)
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"focal_gamma": -0.5},
+        {"focal_gamma": np.inf},
+        {"softcap": 0.0},
+        {"normalizer": 0.0},
+        {"normalizer": np.nan},
+    ],
+    ids=str,
+)
+def test_a_number_out_of_its_range_is_refused_as_from_python(wrong):
+    options = {"focal_gamma": 1.5, "softcap": 6.0, "normalizer": 7.5} | wrong
+    arguments = np.zeros((3, 4)), np.zeros(3, np.int64)
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be") as caught:
+        with_numbers(*arguments, *options.values())
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be") as from_python:
+        fastxent.cross_entropy(*arguments, **options)
+    assert str(caught.value) == str(from_python.value)
+
+
+def test_a_hessian_cannot_be_had_with_a_focal_exponent_that_is_not_0():
+    @njit
+    def hessian(logits, targets, hess, focal_gamma):
+        return fastxent.cross_entropy_with_grad(logits, targets, hess_out=hess, focal_gamma=focal_gamma)
+
+    arguments = np.zeros((3, 4)), np.zeros(3, np.int64), np.zeros((3, 4))
+    hessian(*arguments, 0.0)
+    with pytest.raises(ValueError, match="hess_out cannot be had with focal_gamma"):
+        hessian(*arguments, 1.0)
+
+
+def test_a_bad_target_of_several_axes_is_named_by_its_position_in_each():
+    targets = np.zeros((2, 3), np.int64)
+    targets[1, 2] = 4
+    with pytest.raises(IndexError, match=r"targets\[1, 2\] is 4, expected a class from 0 to 3"):
+        loss_of(np.zeros((2, 3, 4)), targets)
+
+
 @pytest.mark.slow
 def test_outputs_that_overlap_are_refused_but_for_the_gradient_on_the_logits():
     logits, targets, options = problem(ALL_WITH_HESSIAN, 9, 7, masks=False)
@@ -148,6 +187,7 @@ NOT_COMPILED = {
     "grad_out must be a 2-D array of float64": "cross_entropy_with_grad(z, y, grad_out=y)",
     "targets_grad_out must be left out": "cross_entropy_with_grad(z, y, targets_grad_out=z)",
     "hess_out cannot be had with softcap": "cross_entropy_with_grad(z, y, hess_out=z, softcap=1.0)",
+    "ignore_index must be an integer of int64's range": "cross_entropy(z, y, ignore_index=unsigned)",
     "too many positional arguments": "cross_entropy(z, y, -1)",
     "unexpected keyword argument 'colour'": "cross_entropy(z, y, colour=1)",
 }
@@ -155,8 +195,16 @@ NOT_COMPILED = {
 
 @pytest.mark.parametrize("message", NOT_COMPILED)
 def test_what_is_not_supported_does_not_compile_and_says_why(message):
-    names = {"fastxent": fastxent, "half": np.float16(0.5)}
+    names = {"fastxent": fastxent, "half": np.float16(0.5), "unsigned": np.uint64(1)}
     function = njit(eval(f"lambda z, y: fastxent.{NOT_COMPILED[message]}", names))
     with pytest.raises(TypingError) as caught:
         function(np.zeros((3, 4)), np.zeros(3, int))
     assert message in str(caught.value)
+
+
+def test_logits_that_may_not_be_written_are_not_overwritten():
+    logits = np.zeros((3, 4))
+    logits.flags.writeable = False
+    with pytest.raises(TypingError, match="grad_out must be a 2-D array of float64 that can be written"):
+        in_place(logits, np.zeros(3, np.int64))
+    assert not logits.any()

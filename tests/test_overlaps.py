@@ -113,3 +113,11 @@ def test_an_axis_of_one_element_may_have_any_stride_in_arrays_that_are_the_same(
     _, expected = fastxent.cross_entropy_with_grad(logits[None], [1])
     fastxent.cross_entropy_with_grad(logits[None], [1], grad_out=other_strides)
     np.testing.assert_array_equal(other_strides, expected)
+
+
+def test_an_axis_of_one_element_may_have_any_stride_in_an_output():
+    logits = np.arange(12.0).reshape(3, 1, 4)
+    out = np.lib.stride_tricks.as_strided(np.zeros((3, 8)), (3, 1, 4), (64, 0, 8))
+    _, expected = fastxent.cross_entropy_with_grad(logits, [[0], [1], [2]])
+    fastxent.cross_entropy_with_grad(logits, [[0], [1], [2]], grad_out=out)
+    np.testing.assert_array_equal(out, expected)

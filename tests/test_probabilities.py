@@ -89,6 +89,14 @@ def test_rows_of_no_classes_have_no_entropy():
     assert log_loss(np.empty((0, 3), np.float32), np.empty(0, int)) == 0.0
 
 
+@each_dtype
+def test_a_negative_probability_makes_its_rows_entropy_nan_and_no_other(dtype):
+    probs = np.full((20, 3), 1 / 3, dtype)
+    expected = entropy(probs)
+    probs[7, 1], expected[7] = -1, NAN
+    assert_same_bits(entropy(probs), expected)
+
+
 def test_rows_left_out_are_not_read_and_not_counted():
     probs, y, soft_targets = problem((6, 5))
     s = np.array([0.5, 2, 0, 1, 3, 0])

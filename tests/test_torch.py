@@ -168,6 +168,26 @@ def test_a_mean_of_nothing_is_nan_and_one_of_zeros_is_zero():
     assert ours.cross_entropy(certain, y.clamp(0)) == F.cross_entropy(certain, y.clamp(0)) == 0
 
 
+def test_where_the_formula_has_a_value_and_torch_nan_the_losses_and_gradients_are_those_of_the_formula():
+    inf, (softmax, torchs), (binary, binary_torchs) = torch.inf, CROSS_ENTROPIES, BINARIES
+    masked = torch.tensor([[-inf, 0.0, 0.0]], requires_grad=True)
+    half, above = torch.tensor([[0.0, 0.5, 0.5]]), torch.tensor([[inf, 0.0]])
+    assert torchs(masked, half).isnan()
+    assert softmax(masked, half) == torch.tensor(2.0).log()
+    assert not torch.autograd.grad(softmax(masked, half), masked)[0].any()
+    assert torchs(above, torch.tensor([1])).isnan()
+    assert softmax(above, torch.tensor([1])) == inf
+    certain, yes_and_no = torch.tensor([inf, -inf], requires_grad=True), torch.tensor([1.0, 0.0])
+    assert binary_torchs(certain, yes_and_no).isnan()
+    assert binary(certain, yes_and_no) == 0
+    assert not torch.autograd.grad(binary(certain, yes_and_no), certain)[0].any()
+    leaf, nothing = torch.ones(1, 2, requires_grad=True), torch.zeros(2)
+    for loss_of, is_nan in ((torchs, True), (softmax, False)):
+        loss = loss_of(leaf, torch.tensor([0]), nothing)
+        assert loss.isnan()
+        assert torch.autograd.grad(loss, leaf)[0].isnan().any() == is_nan
+
+
 @pytest.mark.parametrize("pair", [CROSS_ENTROPIES, BINARIES], ids=["softmax", "binary"])
 def test_nothing_at_all(pair):
     empty = torch.empty(0, 7, requires_grad=True)
@@ -245,10 +265,6 @@ def test_modules_are_torchs(name, options):
     assert_as_torch(modules, LOGITS.clone().requires_grad_(), target)
 
 
-def test_a_module_says_that_it_works_in_place():
-    assert repr(ours.CrossEntropyLoss(inplace=True)) == "CrossEntropyLoss(inplace=True)"
-
-
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 def test_half_types(dtype):
     logits, y, soft, _ = problem(dtype)
@@ -292,6 +308,16 @@ def test_autocast_computes_in_float32_and_leaves_float64(dtype):
         assert_as_torch(CROSS_ENTROPIES, logits, y, reduction="none")
         assert_as_torch(CROSS_ENTROPIES, logits, soft, weight)
         assert_as_torch(BINARIES, logits, soft, pos_weight=weight)
+
+
+@pytest.mark.slow
+def test_autocast_computes_in_float32_what_fastxent_refuses_where_operators_are_watched():
+    logits, _, _, weight = problem(torch.bfloat16)
+    _, _, soft, _ = problem(torch.float32)
+    logits.requires_grad_()
+    with torch.autocast("cpu", dtype=torch.bfloat16), FlopCounterMode(display=False):
+        assert_as_torch(CROSS_ENTROPIES, logits, soft, -weight.float())
+        assert_as_torch(BINARIES, logits, 3 * soft - 1)
 
 
 def test_tensors_of_other_devices_are_torchs_and_warned_of_once():

@@ -186,3 +186,18 @@ def test_no_gradient_comes_of_a_loss_that_is_given_none(view):
     loss = ours.cross_entropy(view(logits), Y, inplace=True)
     GivesNothingBack.apply(loss).backward()
     assert layer.weight.grad is None or not layer.weight.grad.any()
+
+
+@pytest.mark.parametrize(
+    ("module", "target"),
+    [(ours.CrossEntropyLoss, Y), (ours.BCEWithLogitsLoss, YES)],
+    ids=["softmax", "binary"],
+)
+def test_a_module_hands_inplace_on_and_says_so(module, target):
+    logits, before = head()[1], head()[1].detach()
+    module()(logits, target)
+    assert torch.equal(logits.detach(), before)
+    loss = module(inplace=True)
+    assert repr(loss) == f"{module.__name__}(inplace=True)"
+    loss(logits, target)
+    assert not torch.equal(logits.detach(), before)

@@ -9,6 +9,8 @@ from fastxent import torch as ours  # noqa: E402
 from fastxent.torch import memory  # noqa: E402
 from tests.torch_measure import problem  # noqa: E402
 
+LARGE = memory._LARGE
+
 
 @pytest.fixture(autouse=True)
 def _every_gradient_is_large(monkeypatch):
@@ -85,3 +87,11 @@ def test_small_gradients_keep_no_memory(monkeypatch):
     monkeypatch.setattr(memory, "_LARGE", 10**6)
     gradient()
     assert not memory._kept
+
+
+def test_memory_is_kept_from_32_mib_on(monkeypatch):
+    monkeypatch.setattr(memory, "_LARGE", LARGE)
+    for n_bytes, is_kept in ((2**25 - 4, False), (2**25, True)):
+        logits = torch.empty(n_bytes // 4)  # pages that nobody writes
+        given = memory.memory_for_gradient(logits, logits.dtype, logits.numpy())
+        assert (given is not None) == bool(memory._kept) == is_kept

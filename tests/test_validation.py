@@ -26,6 +26,7 @@ CASES = {
     "object logits": (TypeError, r"logits must be .* object", {"logits": LOGITS.astype(object)}),
     "masked logits": (TypeError, r"logits .* masked", {"logits": np.ma.masked_less(LOGITS, 3)}),
     "masked rows": (TypeError, r"logits .* masked", {"logits": [*np.ma.masked_less(LOGITS, 3)]}),
+    "masked rows in a tuple": (TypeError, r"logits .* masked", {"logits": (*np.ma.masked_less(LOGITS, 3),)}),
     "masked lists": (TypeError, r"logits .* masked", {"logits": [[*np.ma.masked_less(LOGITS, 3)]]}),
     "ragged logits": (ValueError, r"logits must be an array", {"logits": [[1.0], [1.0, 2.0]]}),
     "scalar logits": (ValueError, r"logits must have at least one axis", {"logits": 1.0, "targets": 0}),
@@ -62,6 +63,11 @@ CASES = {
     ),
     "target too large in an array": (IndexError, r"targets\[1\] is 4", {"targets": np.array([0, 4, 9])}),
     "target one too large": (IndexError, r"targets\[1\] is 4", {"targets": [0, 4, 1]}),
+    "target of an unbatched row": (
+        IndexError,
+        r"^targets is 4, expected a class from 0 to 3",
+        {"logits": LOGITS[0], "targets": 4, "grad_out": None},
+    ),
     "target negative": (IndexError, r"targets\[2\] is -1.*ignore_index \(-100\)", {"targets": [0, -100, -1]}),
     "target beyond int64": (
         IndexError,
@@ -73,6 +79,11 @@ CASES = {
     "axis an array": (TypeError, r"axis must be an integer", {"axis": np.array([0, 1])}),
     "ignore_index not an integer": (TypeError, r"ignore_index must be an integer", {"ignore_index": None}),
     "ignore_index too large": (ValueError, r"ignore_index must be from", {"ignore_index": 2**63 - 1}),
+    "ignore_index too small": (
+        ValueError,
+        r"ignore_index must be from -2\*\*63",
+        {"ignore_index": -(2**63) - 1},
+    ),
     "unknown reduction": (
         ValueError,
         r'reduction must be "mean", "sum" or "none", got .avg.',
@@ -154,7 +165,7 @@ OPTION_CASES = {
     **{
         f"{name} {value!r}": (TypeError, rf"{name} must be a real number", {name: value})
         for name in FLOAT_OPTIONS
-        for value in ("1", 1j, np.ones(2), True)
+        for value in ("1", 1j, np.ones(2), True, False)
     },
     **{
         f"{name} {value}": (ValueError, rf"{name} must be", {name: value})
@@ -331,3 +342,17 @@ def test_what_refuses_to_become_an_array_is_named():
 def test_where_there_are_no_classes_the_error_says_so():
     with pytest.raises(IndexError, match=r"targets\[1\] is 0, expected no class, for there are none, or ign"):
         fastxent.cross_entropy(np.zeros((2, 0)), [-100, 0])
+
+
+@pytest.mark.parametrize("end", [{"ignore_index": -(2**63)}, {"ignore_index": 2**63 - 2}], ids=str)
+def test_the_ends_of_the_range_of_ignore_index_are_ignored(end):
+    targets = np.array([0, end["ignore_index"], 2])
+    for logits in (LOGITS, LOGITS.tolist()):  # plain, and not
+        assert fastxent.cross_entropy(logits, targets, **end) == fastxent.cross_entropy(
+            LOGITS[::2], targets[::2]
+        )
+
+
+def test_the_least_normalizer_divides():
+    total = fastxent.cross_entropy(LOGITS, TARGETS, reduction="sum")
+    assert fastxent.cross_entropy(LOGITS, TARGETS, normalizer=2.0**-126) == total * 2.0**126
