@@ -82,7 +82,7 @@ def _may_overlap_itself(array: NDArray[Any]) -> bool:
     reach = array.itemsize
     for stride, size in sorted((abs(s), n) for s, n in zip(array.strides, array.shape, strict=True) if n > 1):
         if stride < reach:
-            return array.size > 0
+            return True
         reach += stride * (size - 1)
     return False
 

@@ -210,7 +210,7 @@ def integer(name: str, value: Any) -> int:
 
 def real(name: str, value: Any) -> float:
     """As a float, which for an integer beyond its range is infinite."""
-    if type(value) is not float and (isinstance(value, bool | np.bool_) or not isinstance(value, Real)):
+    if type(value) is not float and (isinstance(value, bool) or not isinstance(value, Real)):
         raise TypeError(f"{name} must be a real number, got {value!r}")
     try:
         return float(value)

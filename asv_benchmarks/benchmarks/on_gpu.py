@@ -92,7 +92,6 @@ class CrossEntropyWithGradOnGPU:
 
     params = (SHAPES, DTYPES)
     param_names = ("shape", "dtype")
-    timeout = 600
 
     def setup(self, shape, dtype):
         if why_not():
