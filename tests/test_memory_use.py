@@ -19,7 +19,7 @@ pytestmark = [
 ]
 
 CALLS = """
-import gc
+import gc, os
 import numpy as np, fastxent
 from numba.core.runtime import rtsys
 
@@ -43,7 +43,7 @@ def call(n):
     return resident(), stats.mi_alloc - stats.mi_free
 
 def resident():
-    return int(open("/proc/self/statm").read().split()[1]) * 4096
+    return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGESIZE")
 
 call(1000)
 (before, alive), (after, alive_after) = call(10), call(11_111)

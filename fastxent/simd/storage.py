@@ -2,8 +2,8 @@
 
 float16 and bfloat16 exist in memory only. Reading them gives float32, exactly; writing them rounds
 float32 or float64 once, to the nearest and to even in ties, and a NaN stays one. Vectors of bfloat16 are
-written as the processor's instruction does it, which makes 0 of subnormal numbers; processors that have
-none, but a mode that makes no such numbers, are to be in it: see `subnormals`.
+written as x86's instruction does it, which makes 0 of subnormal numbers; x86 processors that have none
+are to be in the mode that makes no such numbers: see `subnormals`. Other processors keep them.
 """
 
 from functools import cache
@@ -62,9 +62,7 @@ def to_storage(context, builder, value, dtype, stored):
     if not isinstance(stored, Half):
         return _resized(context, builder, value, dtype, stored)
     if dtype == types.float64:
-        value = _odd_float32(builder, value)
-    if dtype == types.float64 or not has_flush_mode(context):
-        value = without_subnormals(context, builder, value, stored)
+        value = without_subnormals(context, builder, _odd_float32(builder, value), stored)
     return _float_to_half(context, builder, value, stored)
 
 
@@ -75,7 +73,8 @@ def has_flush_mode(context):
 
 def without_subnormals(context, builder, value, stored):
     """LLVM: a vector of float32 with 0 for each that the elements do not hold, unless storing makes it 0."""
-    if stored != bfloat16 or not isinstance(value.type, ir.VectorType):
+    # Without flush mode single numbers are not 0 either, and a bit would depend on how an array is walked.
+    if stored != bfloat16 or not isinstance(value.type, ir.VectorType) or not has_flush_mode(context):
         return value
     if _target_converts(stored, *context.codegen().magic_tuple()):
         return value

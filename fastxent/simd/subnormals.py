@@ -60,7 +60,7 @@ def restore_subnormals(typing_context, before):
 
 @intrinsic
 def without_subnormals(typing_context, x, p):
-    """A vector that is to be stored at p outside of flush mode: bfloat16 has 0 for subnormal numbers."""
+    """A vector to be stored at p outside of flush mode: on x86 bfloat16 has 0 for subnormal numbers."""
 
     def lower(context, builder, sig, args):
         if x.dtype != types.float32:
