@@ -3,21 +3,18 @@
 Cross-entropy goes five ways. In `loss_rows` the classes of a row go across the lanes, by the walk of `row`
 over the blocks of `row_block`; in `loss_split` threads share out that walk by `parts`; `loss_short` takes
 short rows a `row_set` at a time, by `short_row`. In `loss_lanes` every lane has a row (a `tile` of them, many
-classes by `tile_blocks`), be its classes few or far apart. Softmax and log-sum-exp go the same ways in
-`activation_*`, as cross-entropy without targets.
+classes by `tile_blocks`), be its classes few or far apart. `softmax` and `logsumexp` go the same ways, as
+gradient and loss of cross-entropy without targets.
 
 Begin with `loss_rows`, and with the mathematics that all share: `options`, `shift`, `exact_sum`, `tally`,
 `outcome`, `derivatives`. `strided` and `columns` know where rows lie, `targets` and `total` what is before
 and after all rows. `compile`, `cache`, `threads`, `interrupts` and `calls` are about Numba alone.
 """
 
-from .activation_columns import logsumexp_columns, softmax_columns
-from .activation_lanes import FEW_CLASSES_OF_ACTIVATIONS, logsumexp_lanes, softmax_lanes
-from .activation_rows import logsumexp_rows, softmax_rows
-from .activation_short import logsumexp_short, softmax_short
-from .activation_split import logsumexp_split, softmax_split
 from .binary_blocks import binary_cross_entropy_blocks, cyclic, first_bad_target_blocks
 from .compile import Kernel
+from .logsumexp import logsumexp_columns, logsumexp_rows, logsumexp_short, logsumexp_split
+from .logsumexp_lanes import FEW_CLASSES_OF_ACTIVATIONS, logsumexp_lanes
 from .loss_lanes import FEW_CLASSES, cross_entropy_columns, cross_entropy_lanes
 from .loss_rows import cross_entropy_rows
 from .loss_short import SHORT_ROW, cross_entropy_short
@@ -26,5 +23,6 @@ from .options import PLAIN, Options
 from .probability_lanes import FEW_CLASSES_OF_PROBABILITIES, log_loss_lanes
 from .probability_rows import log_loss_rows
 from .sigmoid_blocks import sigmoid_blocks
+from .softmax import softmax_columns, softmax_lanes, softmax_rows, softmax_short, softmax_split
 from .softmax_grad import softmax_grad_lanes, softmax_grad_rows
 from .threads import number_of_threads

@@ -31,6 +31,12 @@ def rounded_to(number, z):
 
 
 @formula
+def minus(x, number):
+    """x less a number that is high and low in x's dtype."""
+    return (x - number.high) - number.low
+
+
+@formula
 def scaled(e, factor):
     """e times a factor that is high and low: one rounding, not two."""
     return fma(e, factor.high, e * factor.low)

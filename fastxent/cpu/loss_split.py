@@ -41,7 +41,7 @@ def _row(places, targets, i, z_y, options):
 
 
 @formula
-def _sum_part(thread, n_threads, logits, targets, i, z_y, options, grad, shared):
+def sum_part_of_row(thread, n_threads, logits, targets, i, z_y, options, grad, shared):
     places = _places(logits, grad, options, i)
     memory = memory_of_thread(shared, thread, places.logits.start)
     row, exps = _row(places, targets, i, z_y, options), exps_at(derivatives_at(places), memory)
@@ -51,7 +51,7 @@ def _sum_part(thread, n_threads, logits, targets, i, z_y, options, grad, shared)
 
 
 @inline
-def _solve(logits, targets, is_kept, i, z_y, options, loss, lse, grad, shared, slots):
+def solve_row(logits, targets, is_kept, i, z_y, options, loss, lse, lse_low, grad, shared, slots):
     """Puts the row's sums in the first slot, and what comes of them in its outputs."""
     control = flush_subnormals()
     if is_kept:
@@ -61,14 +61,14 @@ def _solve(logits, targets, is_kept, i, z_y, options, loss, lse, grad, shared, s
         put_summed(addresses(slots), 0, summed(row, sums, s, address(targets), in_addresses(options)))
     else:
         put_nothing(addresses(slots), 0)
-    outputs = row_outputs(loss, lse, None, options)
+    outputs = row_outputs(loss, lse, lse_low, options)
     n_classes, addressed = n_classes_of(logits), in_addresses(options)
     solve(addresses(slots), i, i + 1, address(targets), n_classes, outputs, grad, addressed)
     restore_subnormals(control)
 
 
 @inline
-def _finish_part(thread, n_threads, logits, targets, i, scale, options, grad, shared, slots):
+def finish_part(thread, n_threads, logits, targets, i, scale, options, grad, shared, slots):
     places, y = _places(logits, grad, options, i), target_of(targets, i)
     first, last = part_of_thread(thread, n_threads, places.logits.start, n_classes_of(logits))
     memory, addressed = memory_of_thread(shared, 0, places.logits.start), in_addresses(options)
@@ -97,12 +97,12 @@ def cross_entropy_split(n_threads, logits, targets, ignore_index, divisor, optio
         if is_kept:
             z_y = logit_of_target(row_at(logits, i, None, 0), y, targets)
             for thread in prange(n_threads):
-                _sum_part(thread, n_threads, logits, targets, i, z_y, options, grad, shared)
-        _solve(logits, targets, is_kept, i, z_y, options, row_losses, lse, grad, shared, slots)
+                sum_part_of_row(thread, n_threads, logits, targets, i, z_y, options, grad, shared)
+        solve_row(logits, targets, is_kept, i, z_y, options, row_losses, lse, None, grad, shared, slots)
         if grad is not None:
             if is_kept:
                 for thread in prange(n_threads):
-                    _finish_part(thread, n_threads, logits, targets, i, scale, options, grad, shared, slots)
+                    finish_part(thread, n_threads, logits, targets, i, scale, options, grad, shared, slots)
             else:
                 set_derivatives_to_zero(_places(logits, grad, options, i))
     flatten_mean_of_no_weight(grad, options, scale)

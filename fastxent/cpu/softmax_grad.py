@@ -22,10 +22,9 @@ from ..simd import (
     wide,
     widen,
 )
-from .activation_rows import minus
 from .columns import columns_at, read_all, write_all
 from .compile import formula, inline, kernel
-from .derivatives import high_and_low
+from .derivatives import high_and_low, minus
 from .groups import add_to_group, clear_groups, sum_of_groups
 from .loss_short import SHORT_ROW
 from .row_lanes import lanes_in_tile, rows_of_tiles, tiles_of_chunk

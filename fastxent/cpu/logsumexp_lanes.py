@@ -1,17 +1,16 @@
-"""softmax, log-softmax and log-sum-exp with one row a lane: the quicker way for few classes."""
+"""Log-softmax and log-sum-exp with one row a lane: the quicker way for few classes."""
 
 import math
 
 from numba import prange
 
 from ..simd import broadcast, empty_row, first_lanes, lanes_of, load, maximum, pointer, store, where, widen
-from .activation_rows import log_probability
 from .columns import columns_at, read_all, write_all
 from .compile import inline, kernel, or_none
 from .derivatives import rounded_to
 from .exact_sum import BIAS, add, empty_sum, value_of
 from .likelihood import high_and_low_lse, likelihood
-from .loss_lanes import loss_chunk
+from .logsumexp import log_probability
 from .options import PLAIN
 from .row_lanes import lanes_in_tile, rows_of_tiles, set_lanes, tiles_of_chunk
 from .shape import n_classes_of, n_rows_of
@@ -21,14 +20,6 @@ from .tile import begin, end_begun
 
 FEW_CLASSES_OF_ACTIVATIONS = 63
 """Up to here this is the quicker way; for cross-entropy it is up to FEW_CLASSES."""
-
-
-@kernel("out")
-def softmax_lanes(n_chunks, logits, out):
-    """As `softmax_rows`, for few classes."""
-    for chunk in prange(n_chunks):
-        tiles = tiles_of_chunk(chunk, n_chunks, logits)
-        loss_chunk(logits, None, 0, 1.0, PLAIN, None, None, None, grad=out, in_blocks=None, tiles=tiles)
 
 
 @inline
