@@ -73,8 +73,11 @@ def _step(here, targets, first_max, ahead, before, slots, slot, memory, options)
 
 @formula
 def _rows_to_look_ahead(n_classes, z):
-    """A row of one block would wait for its maximum even if that is found in the row before."""
-    return where(n_classes <= block_length(z), 2, 1)
+    """A row of one block would wait for its maximum even if that is found in the row before.
+
+    But two rows more must stay in the first-level cache until they are summed.
+    """
+    return where(2 * n_classes <= block_length(z), 2, 1)
 
 
 @inline
