@@ -143,16 +143,6 @@ def _store_target(unfinished, options):
     put_or_none(to.hess, row.target, h)
 
 
-@formula
-def finish(unfinished, options):
-    """Finishes the row at once, and gives one of no classes in its place."""
-    if unfinished is None:
-        return None
-    finish_classes(unfinished, 0, unfinished.row.n_classes, options)
-    finish_target(unfinished, options)
-    return unfinished._replace(row=unfinished.row._replace(n_classes=0))
-
-
 @inline
 def finish_classes(unfinished, first, last, options):
     """Finishes the blocks from class `first` on, to before `last`."""
@@ -161,3 +151,10 @@ def finish_classes(unfinished, first, last, options):
         inner = finish_edges(unfinished, start, options)
         for j in range(start, inner.end - inner.lead, lanes_of(_like(unfinished, options))):
             finish_inner(unfinished, inner, j, options)
+
+
+@or_none
+def finish(unfinished, options):
+    """Finishes the row at once."""
+    finish_classes(unfinished, 0, unfinished.row.n_classes, options)
+    finish_target(unfinished, options)

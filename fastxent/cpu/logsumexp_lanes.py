@@ -9,9 +9,9 @@ from .columns import columns_at, read_all, write_all
 from .compile import inline, kernel, or_none
 from .derivatives import rounded_to
 from .exact_sum import BIAS, add, empty_sum, value_of
-from .likelihood import high_and_low_lse, likelihood
 from .logsumexp import log_probability
 from .options import PLAIN
+from .outcome import high_and_low_lse, likelihood
 from .row_lanes import lanes_in_tile, rows_of_tiles, set_lanes, tiles_of_chunk
 from .shape import n_classes_of, n_rows_of
 from .shift import Shift, shift_for, shifted_exp

@@ -3,11 +3,11 @@
 import math
 from typing import Any, NamedTuple
 
-from ..simd import full_like, maximum, power, where
+from ..simd import full_like, log1p, maximum, power, where
 from .compile import formula
-from .likelihood import high_and_low_lse, inverse_of, likelihood
+from .derivatives import HighLow
 from .options import is_largest_taken_away, zero_times_infinity_is_zero
-from .shift import Shift, shifted_exp
+from .shift import Shift, shift_minus, shifted_exp
 from .tally import Tally
 
 
@@ -49,8 +49,47 @@ class HardTerm(NamedTuple):
     slope: Any  # the derivative is slope·(p_j − [j = y])
 
 
+class Likelihood(NamedTuple):
+    loss: float  # lse − u_y
+    lse: float
+    inverse_sum_exp: float  # turns a shifted exponential into a probability
+
+
 @formula
-def all_but_top(others, added, e_top):
+def likelihood(others, u_y, shift):
+    """Loss and log-sum-exp in float64, from the sum of the shifted exponentials of the other classes.
+
+    Where the target holds most of the probability the loss is −log1p(−q), with q that of the others,
+    and keeps every digit that lse − u_y would cancel away.
+    """
+    sum_exp = others + shifted_exp(u_y, shift)
+    inverse_sum_exp = _inverse_of(sum_exp)
+    q = others * inverse_sum_exp
+    certain = q < 0.5
+    log_sum = log1p(where(certain, -q, sum_exp - 1.0))
+    # Not −log_sum, which is −0.0 where the others have no probability left.
+    loss = where(certain, 0.0 - log_sum, log_sum + shift_minus(shift, u_y))
+    lse = where(certain, u_y - log_sum, log_sum + shift_minus(shift, 0.0))
+    return Likelihood(loss, lse, inverse_sum_exp)
+
+
+@formula
+def high_and_low_lse(of_top, top):
+    """The log-sum-exp with what float64 lacks of it, from the likelihood of the largest logit.
+
+    Far from 0 nothing may be left in `lse` of the logarithm of a sum, which log-softmax is made of.
+    """
+    return HighLow(of_top.lse, (top - of_top.lse) + of_top.loss)
+
+
+@formula
+def _inverse_of(sum_exp):
+    """1/sum_exp; NaN for an infinite one, so that a row holding +inf is NaN throughout."""
+    return where(sum_exp < math.inf, 1.0 / sum_exp, math.nan)
+
+
+@formula
+def _all_but_top(others, added, e_top):
     """The sum of all exponentials but the largest, from that of others + added; infinite if that is."""
     return where(others < math.inf, maximum(0.0, others + added - e_top), others)
 
@@ -75,9 +114,9 @@ def _hard_term(loss, p_y, q, w_y, label_smoothing, focal_gamma):
 def _solved(targets, n_classes, sums, options):
     """What outcome and slopes are made of. The targets are None for soft ones."""
     others, u_y, e_y = sums.others, sums.u_y, shifted_exp(sums.u_y, sums.shift)
-    rest = where(u_y == sums.top, others, all_but_top(others, e_y, sums.e_top))
+    rest = where(u_y == sums.top, others, _all_but_top(others, e_y, sums.e_top))
     if targets is None:
-        rest = others = all_but_top(others, 0.0, sums.e_top)
+        rest = others = _all_but_top(others, 0.0, sums.e_top)
         u_y = sums.top
     row = likelihood(others, u_y, sums.shift)
     q = others * row.inverse_sum_exp
@@ -109,26 +148,22 @@ def outcome_of(targets, n_classes, sums, options):
 
 
 @formula
-def slopes_of_lse(sum_exp):
-    """Those of the log-sum-exp: its gradient is softmax."""
-    nothing = full_like(sum_exp, 0.0)
-    return Slopes(inverse_of(sum_exp), full_like(sum_exp, 1.0), nothing, nothing, nothing, nothing)
-
-
-@formula
 def slopes_of(targets, n_classes, sums, options):
     """Apart from the outcome, so that derivatives need not wait for logarithms that are not in them.
 
-    Without targets of either kind (soft ones have label_smoothing) the loss is the log-sum-exp.
+    Without targets of either kind (soft ones have label_smoothing) the loss is the log-sum-exp, and its
+    gradient softmax.
     """
+    nothing = full_like(sums.others, 0.0)
     if targets is options.label_smoothing is None:
-        return slopes_of_lse(sums.others)
+        slope = full_like(sums.others, 1.0)
+        return Slopes(_inverse_of(sums.others), slope, nothing, nothing, nothing, nothing)
     row, e_y, q, log_top, hard = _solved(targets, n_classes, sums, options)
     inverse_sum_exp = row.inverse_sum_exp
     if targets is None:  # the sum has the largest exponential as it is stored; 1 − p would lose digits else
-        inverse_sum_exp = inverse_of(sums.others)
+        inverse_sum_exp = _inverse_of(sums.others)
     p_y = e_y * inverse_sum_exp
-    slope = target_slope = full_like(q, 0.0)  # but for the hard term
+    slope = target_slope = nothing  # but for the hard term
     if options.label_smoothing is not None:
         slope = slope + sums.tally.mass
     if options.z_loss is not None:

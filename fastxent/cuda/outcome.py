@@ -1,6 +1,6 @@
 """From the sums over a row to its loss and to what turns exponentials into derivatives.
 
-The formulas are those of `fastxent/cpu/likelihood.py`, `outcome.py` and `derivatives.py`, in the dtype of the
+The formulas are those of `fastxent/cpu/outcome.py` and `derivatives.py`, in the dtype of the
 arithmetic.
 """
 
