@@ -18,7 +18,7 @@ from .derivatives import (
     target_derivatives,
     targets_gradient,
 )
-from .masses import mass_at
+from .options import mass_at
 from .outcome import Slopes
 from .shape import block_length, end_of_block
 from .shift import Shift, ratio

@@ -1,4 +1,6 @@
-"""What can be asked beyond the plain loss, and how logits are transformed before it is taken.
+"""What can be asked beyond the plain loss; what it makes of a logit, and the mass that it gives a class.
+
+A mass is what the log-probability of its class counts for in the loss.
 
 An option that is None has type none, and `if option is not None` over an argument of a function is
 settled before the function is compiled: what is off costs nothing.
@@ -7,9 +9,10 @@ settled before the function is compiled: what is off costs nothing.
 import math
 from typing import Any, NamedTuple
 
-from ..simd import soft_capped, where
+from ..simd import broadcast, fma, soft_capped, where
 from .compile import formula
 from .strided import address
+from .vectors import value_at
 
 
 class Options(NamedTuple):
@@ -69,3 +72,22 @@ def transformed(z, logit_scale, softcap):
 def zero_times_infinity_is_zero(w, x):
     """w·x; where w is 0, an infinite x counts for nothing, and NaN stays."""
     return where((w == 0.0) & (x == math.inf), 0.0, w * x)
+
+
+@formula
+def class_mass(t, w, n_classes, label_smoothing):
+    """m = w·((1 − label_smoothing)·t + label_smoothing/n_classes), with t = 0 for integer targets."""
+    return w * fma(t, 1.0 - label_smoothing, label_smoothing / n_classes)
+
+
+@formula
+def mass_at(row, j, inside, label_smoothing, z):
+    """m_j of a vector of classes, 0 where not inside."""
+    m = broadcast(0.0, z)
+    if label_smoothing is not None:
+        t = value_at(row.soft_targets, 0.0, j, inside, z)
+        w = value_at(row.weight, 1.0, j, inside, z)
+        m = class_mass(t, w, row.n_classes, label_smoothing)
+        if inside is not None:
+            m = where(inside, m, 0.0)
+    return m

@@ -25,7 +25,7 @@ from .compile import formula, inline, specialised_formula
 from .derivatives import to_keep
 from .exact_sum import add, empty_sum
 from .finish import finish_inner
-from .masses import mass_at
+from .options import mass_at
 from .shape import AHEAD, block_length, end_of_block
 from .tally import Tally, empty_tally, tail_like, tallied, terms_of, wide_like
 from .vectors import full_vectors_end, load_logits, store_inside

@@ -7,8 +7,7 @@ from ..simd import broadcast, exp_of_reduced, has_long_registers, lanes_of, load
 from .columns import Columns, read, write
 from .compile import formula, specialised_formula
 from .derivatives import gradient, second_derivative, target_derivatives, targets_gradient, to_keep
-from .masses import class_mass
-from .options import transformed
+from .options import class_mass, transformed
 from .shift import shifted_argument
 from .tally import terms_of
 from .vectors import value_at
