@@ -8,32 +8,12 @@ loop.
 import math
 from typing import Any, NamedTuple
 
-from ..simd import (
-    arithmetic_type,
-    broadcast,
-    empty_row,
-    first_lanes,
-    lanes_of,
-    load,
-    maximum,
-    reduce_max,
-    skip,
-    store,
-    where,
-    wide,
-)
-from .compile import formula, inline, specialised_formula
+from ..simd import broadcast, first_lanes, lanes_of, load, maximum, reduce_max, store, where, wide
+from .compile import formula, inline
 from .options import transformed
 from .shape import block_length, end_of_block
 from .shift import less_offset
 from .vectors import full_vectors_end, load_logits
-
-
-class Copies(NamedTuple):
-    """Working memory for logits of a block, or None."""
-
-    centred: Any  # less their offset
-    computed: Any  # as they are computed with, if that is not as given
 
 
 class Stretch(NamedTuple):
@@ -48,27 +28,6 @@ class Stretch(NamedTuple):
 def load_stretch(stretch, j, inside, like):
     inside = None if stretch.is_padded is not None else inside
     return load_logits(stretch.start, j - stretch.origin, inside, like)
-
-
-@formula
-def copies_for(logits, n_threads, options):
-    return Copies(
-        empty_row(n_threads * block_length(logits), logits),
-        _memory_for_computed(logits, n_threads, options.logit_scale, options.softcap),
-    )
-
-
-@specialised_formula
-def _memory_for_computed(logits, n_threads, logit_scale, softcap):
-    if logit_scale is softcap is None and arithmetic_type(logits.dtype) == logits.dtype:
-        return lambda logits, n_threads, logit_scale, softcap: None
-    return lambda logits, n_threads, logit_scale, softcap: empty_row(n_threads * block_length(logits), logits)
-
-
-@formula
-def copies_of_thread(copies, thread, z):
-    centred, computed = skip(copies.centred, thread * block_length(z)), copies.computed
-    return Copies(centred, None if computed is None else skip(computed, thread * block_length(z)))
 
 
 @formula
@@ -103,10 +62,13 @@ def largest_other(z, y, z_y, start, stop, block_max):
 
 
 @formula
-def block_at(copies, z, start, n_classes, options):
-    """Where the logits of the block at `start` are, as they are computed with, and the largest as given."""
-    block_max = _largest(copies.computed, z, start, n_classes, options.logit_scale, options.softcap)
-    return (Stretch(z, 0) if copies.computed is None else Stretch(copies.computed, start)), block_max
+def block_at(copy, z, start, n_classes, options):
+    """Where the logits of the block at `start` are, as they are computed with, and the largest as given.
+
+    That is in the copy, or as given if it is None.
+    """
+    block_max = _largest(copy, z, start, n_classes, options.logit_scale, options.softcap)
+    return (Stretch(z, 0) if copy is None else Stretch(copy, start)), block_max
 
 
 @inline
@@ -116,11 +78,11 @@ def _known_or_found(block_max, z, start, n_classes):
 
 
 @formula
-def first_block(copies, z, n_classes, block_max, options):
+def first_block(copy, z, n_classes, block_max, options):
     """As `block_at` for the row's first block, whose largest logit may be known; NaN if it is not."""
-    if copies.computed is None:
+    if copy is None:
         return Stretch(z, 0), _known_or_found(block_max, z, 0, n_classes)
-    return block_at(copies, z, 0, n_classes, options)
+    return block_at(copy, z, 0, n_classes, options)
 
 
 @formula
@@ -150,14 +112,14 @@ def _largest_after(row, start, n_classes, ahead):
 
 
 @formula
-def block_after(copies, row, start, n_classes, ahead, options):
+def block_after(copy, row, start, n_classes, ahead, options):
     """As `block_at`, for the block after one that was summed, on the way through which `ahead` was found.
 
     After the last it is the first of the row ahead, of which only the largest is known, and not of copies.
     """
-    if copies.computed is None:
+    if copy is None:
         return Stretch(row.logits, 0), _largest_after(row, start, n_classes, ahead)
-    return block_at(copies, row.logits, start, n_classes, options)
+    return block_at(copy, row.logits, start, n_classes, options)
 
 
 @inline

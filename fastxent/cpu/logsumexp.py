@@ -27,7 +27,8 @@ from .loss_rows import loss_chunk as loss_by_row
 from .loss_short import loss_chunk as loss_of_short_rows
 from .loss_split import solve_row, sum_part_of_row
 from .options import PLAIN
-from .parts import Shared, part_of_thread, shared_for
+from .parts import memory_for_sums, part_of_thread
+from .row import Memory, memory_for
 from .row_lanes import get_lanes, lanes_in_tile, rows_of_tiles, tiles_of_chunk
 from .shape import n_classes_of, n_rows_of, rows_of_chunk
 from .slots import Slots, empty_slots
@@ -173,12 +174,13 @@ def logsumexp_split(n_threads, logits, lse, out):
     """As `logsumexp_rows`, to the bit, for arrays whose classes all lie side by side."""
     row_lse = empty_float64(n_rows_of(logits)) if lse is None else lse
     lse_low = _memory_for_low(out)
-    # Both made by their class, as the docstring of `Shared` says.
-    shared, slots = Shared(*shared_for(logits, None, n_threads, PLAIN)), Slots(*empty_slots())
+    # Named tuples made by their class, as the docstring of `Memory` says.
+    memory, slots = Memory(*memory_for(logits, None, 1, n_threads, PLAIN)), Slots(*empty_slots())
+    block_sums = memory_for_sums(logits)
     for i in range(n_rows_of(logits)):
         for thread in prange(n_threads):
-            sum_part_of_row(thread, n_threads, logits, None, i, math.nan, PLAIN, None, shared)
-        solve_row(logits, None, True, i, math.nan, PLAIN, None, row_lse, lse_low, None, shared, slots)
+            sum_part_of_row(thread, n_threads, logits, None, i, math.nan, PLAIN, None, memory, block_sums)
+        solve_row(logits, None, True, i, math.nan, PLAIN, None, row_lse, lse_low, None, block_sums, slots)
         if out is not None:
             for thread in prange(n_threads):
                 _put_part(thread, n_threads, logits, i, row_lse, lse_low, out)

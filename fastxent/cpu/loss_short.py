@@ -11,7 +11,6 @@ import math
 from numba import prange
 
 from ..simd import empty_float64, first_lanes, flush_subnormals, get, restore_subnormals, row_pointer, where
-from .block_logits import Copies
 from .compile import formula, inline, kernel
 from .finish import Derivatives
 from .loss_row import NOT_PACKED, Arrays, places_at, set_derivatives_to_zero
@@ -66,7 +65,7 @@ def _row_to_sum(rows, slot, places, n_classes, y, targets, centred, options):
     target = None if targets is None or left_out is not None else y
     row = Row(z, n_classes, target, z_y, math.nan, places.soft_targets, weight, None)
     exps, u = exps_in(rows, slot, n_classes), transformed_in(rows, slot, n_classes)
-    memory, reference = Memory(None, Copies(centred, None), exps, u), get(numbers.top, slot)
+    memory, reference = Memory(None, centred, None, exps, u), get(numbers.top, slot)
     bias = get(numbers.bias, slot)
     return ToSum(row, shift_in(numbers, slot), bias, reference_for(reference, exps), memory, y)
 

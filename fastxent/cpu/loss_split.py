@@ -20,7 +20,8 @@ from .loss_row import (
     unfinished_in,
 )
 from .options import in_addresses
-from .parts import Shared, memory_of_thread, part_of_thread, shared_for, sum_of_parts, sum_part
+from .parts import memory_for_sums, part_of_thread, sum_of_parts, sum_part
+from .row import Memory, memory_for, memory_of_thread
 from .row_lanes import row_outputs
 from .shape import n_classes_of, n_rows_of
 from .slots import Slots, empty_slots, put_nothing, put_summed, solve
@@ -41,22 +42,22 @@ def _row(places, targets, i, z_y, options):
 
 
 @formula
-def sum_part_of_row(thread, n_threads, logits, targets, i, z_y, options, grad, shared):
+def sum_part_of_row(thread, n_threads, logits, targets, i, z_y, options, grad, memory, block_sums):
     places = _places(logits, grad, options, i)
-    memory = memory_of_thread(shared, thread, places.logits.start)
+    memory = memory_of_thread(addresses(memory), thread, places.logits.start)
     row, exps = _row(places, targets, i, z_y, options), exps_at(derivatives_at(places), memory)
     control = flush_subnormals()
-    sum_part(thread, n_threads, row, exps, memory, address(shared.sums), in_addresses(options))
+    sum_part(thread, n_threads, row, exps, memory, address(block_sums), in_addresses(options))
     restore_subnormals(control)
 
 
 @inline
-def solve_row(logits, targets, is_kept, i, z_y, options, loss, lse, lse_low, grad, shared, slots):
+def solve_row(logits, targets, is_kept, i, z_y, options, loss, lse, lse_low, grad, block_sums, slots):
     """Puts the row's sums in the first slot, and what comes of them in its outputs."""
     control = flush_subnormals()
     if is_kept:
         row = _row(_places(logits, None, options, i), targets, i, z_y, options)
-        sums = sum_of_parts(row, address(shared.sums), in_addresses(options))
+        sums = sum_of_parts(row, address(block_sums), in_addresses(options))
         s = sample_weight_of(options.sample_weight, i)
         put_summed(addresses(slots), 0, summed(row, sums, s, address(targets), in_addresses(options)))
     else:
@@ -68,11 +69,13 @@ def solve_row(logits, targets, is_kept, i, z_y, options, loss, lse, lse_low, gra
 
 
 @inline
-def finish_part(thread, n_threads, logits, targets, i, scale, options, grad, shared, slots):
+def finish_part(thread, n_threads, logits, targets, i, scale, options, grad, memory, slots):
     places, y = _places(logits, grad, options, i), target_of(targets, i)
     first, last = part_of_thread(thread, n_threads, places.logits.start, n_classes_of(logits))
-    memory, addressed = memory_of_thread(shared, 0, places.logits.start), in_addresses(options)
-    unfinished = unfinished_in(addresses(slots), 0, places, y, address(targets), memory, scale, addressed)
+    addressed = in_addresses(options)
+    unfinished = unfinished_in(
+        addresses(slots), 0, places, y, address(targets), addresses(memory), scale, addressed
+    )
     control = flush_subnormals()
     finish_classes(unfinished, first, last, addressed)
     if first <= y < last:
@@ -89,20 +92,21 @@ def cross_entropy_split(n_threads, logits, targets, ignore_index, divisor, optio
         return 0.0, bad
     n_rows = n_rows_of(logits)
     row_losses = empty_float64(n_rows) if loss is None else loss
-    # Both made by their class, as the docstring of `Shared` says.
-    shared, slots = Shared(*shared_for(logits, grad, n_threads, options)), Slots(*empty_slots())
+    # Named tuples made by their class, as the docstring of `Memory` says.
+    memory, slots = Memory(*memory_for(logits, grad, 1, n_threads, options)), Slots(*empty_slots())
+    block_sums = memory_for_sums(logits)
     for i in range(n_rows):
         y, s = target_of(targets, i), sample_weight_of(options.sample_weight, i)
         is_kept, z_y = (y != ignore_index) & (s != 0.0), math.nan
         if is_kept:
             z_y = logit_of_target(row_at(logits, i, None, 0), y, targets)
             for thread in prange(n_threads):
-                sum_part_of_row(thread, n_threads, logits, targets, i, z_y, options, grad, shared)
-        solve_row(logits, targets, is_kept, i, z_y, options, row_losses, lse, None, grad, shared, slots)
+                sum_part_of_row(thread, n_threads, logits, targets, i, z_y, options, grad, memory, block_sums)
+        solve_row(logits, targets, is_kept, i, z_y, options, row_losses, lse, None, grad, block_sums, slots)
         if grad is not None:
             if is_kept:
                 for thread in prange(n_threads):
-                    finish_part(thread, n_threads, logits, targets, i, scale, options, grad, shared, slots)
+                    finish_part(thread, n_threads, logits, targets, i, scale, options, grad, memory, slots)
             else:
                 set_derivatives_to_zero(_places(logits, grad, options, i))
     flatten_mean_of_no_weight(grad, options, scale)

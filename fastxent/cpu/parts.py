@@ -4,49 +4,23 @@ What comes out is what `row` gives, to the bit: what the blocks add up to is put
 whichever thread has summed them.
 """
 
-from typing import Any, NamedTuple
-
 from ..simd import empty_float64, get, put
-from .block_logits import Copies, block_after, block_at, copies_of_thread
+from .block_logits import block_after, block_at
 from .compile import formula, inline
-from .row import Memory, memory_for, sums_of_block
+from .row import sums_of_block
 from .shape import block_length, end_of_block, n_classes_of, number_of_blocks, rows_of_chunk
 from .shift import Shift
-from .strided import address, addresses
 from .sums import Sums, plus_block
 from .tally import Tally
-
-
-class Shared(NamedTuple):
-    """Memory for a row that threads share.
-
-    Numba hands a named tuple on to threads only if it is flat, and made in the kernel itself by its class.
-    """
-
-    shifts: Any
-    centred: Any
-    computed: Any
-    exps: Any
-    transformed: Any
-    sums: Any  # of each block
-
 
 _N_SUMS = 8
 """Numbers in the `Sums` of a block."""
 
 
 @formula
-def shared_for(logits, out, n_threads, options):
-    shifts, copies, exps, u = memory_for(logits, out, 1, n_threads, options)
-    n_blocks = number_of_blocks(n_classes_of(logits), logits)
-    return Shared(shifts, copies.centred, copies.computed, exps, u, empty_float64(_N_SUMS * n_blocks))
-
-
-@formula
-def memory_of_thread(shared, thread, z):
-    """The addresses of what `row` needs."""
-    copies = copies_of_thread(addresses(Copies(shared.centred, shared.computed)), thread, z)
-    return Memory(address(shared.shifts), copies, address(shared.exps), address(shared.transformed))
+def memory_for_sums(logits):
+    """Of each block of a row."""
+    return empty_float64(_N_SUMS * number_of_blocks(n_classes_of(logits), logits))
 
 
 @formula
@@ -75,12 +49,12 @@ def sum_part(thread, n_threads, row, exps, memory, sums, options):
     """Sums each block of a part; other than that as `sum_row`."""
     z, n_classes = row.logits, row.n_classes
     first, last = part_of_thread(thread, n_threads, z, n_classes)
-    logits, block_max = block_at(memory.copies, z, first, last, options)
+    logits, block_max = block_at(memory.computed, z, first, last, options)
     for start in range(first, last, block_length(z)):
         block, ahead = sums_of_block(row, logits, start, block_max, exps, memory, None, options)
         _put_sums(sums, start, z, block)
         following = min(start + block_length(z), last)
-        logits, block_max = block_after(memory.copies, row, following, last, ahead, options)
+        logits, block_max = block_after(memory.computed, row, following, last, ahead, options)
 
 
 @inline

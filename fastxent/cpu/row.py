@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 from numba import types
 
-from ..simd import arithmetic_type, broadcast, empty_float64, put, reduce_max, reduce_sum, skip
-from .block_logits import Copies, block_after, copies_for, first_block, largest_other
+from ..simd import arithmetic_type, broadcast, empty_float64, empty_row, put, reduce_max, reduce_sum, skip
+from .block_logits import block_after, first_block, largest_other
 from .compile import formula, inline, specialised_formula
 from .exact_sum import bias_for, value_of
 from .finish import finish_edges, finish_target, place_of_shift
@@ -21,7 +21,7 @@ from .options import transformed
 from .row_block import sum_block
 from .shape import block_length, end_of_block, n_classes_of, number_of_blocks
 from .shift import shift_for
-from .strided import scratch_exps, scratch_transformed
+from .strided import scratch_computed, scratch_exps, scratch_transformed, skip_or_none
 from .sums import Sums, plus_block
 from .tally import Tally, over_lanes, reference_for
 
@@ -40,29 +40,46 @@ class Row(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """Working memory for the walk over a row."""
+    """Working memory for the walk over a row, of which the last three may be None.
+
+    Numba hands a named tuple on to threads only if it is flat, and made in the kernel itself by its class.
+    """
 
     shifts: Any  # of each block
-    copies: Copies
-    exps: Any  # for exponentials that are not stored where the derivatives go; may be None, as may the next
+    centred: Any  # logits of a block, less their offset
+    computed: Any  # and as they are computed with, if that is not as given
+    exps: Any  # for exponentials that are not stored where the derivatives go
     transformed: Any  # logits, for the derivatives
 
 
 @formula
 def memory_for(logits, out, n_rows, n_threads, options):
     """For so many unfinished rows and threads; if `out` is not None, for derivatives that go there."""
-    n_classes = n_classes_of(logits)
-    shifts = empty_float64(n_rows * 2 * number_of_blocks(n_classes, logits))
-    exps, u = scratch_exps(logits, out, n_rows), scratch_transformed(out, n_rows * n_classes, options)
-    return Memory(shifts, copies_for(logits, n_threads, options), exps, u)
+    n_classes, blocks = n_classes_of(logits), n_threads * block_length(logits)
+    return Memory(
+        empty_float64(n_rows * 2 * number_of_blocks(n_classes, logits)),
+        empty_row(blocks, logits),
+        scratch_computed(logits, blocks, options),
+        scratch_exps(logits, out, n_rows),
+        scratch_transformed(out, n_rows * n_classes, options),
+    )
 
 
 @formula
 def memory_of_row(memory, slot, n_classes, z):
     """What one of the rows has of it."""
-    exps = None if memory.exps is None else skip(memory.exps, slot * n_classes)
-    u = None if memory.transformed is None else skip(memory.transformed, slot * n_classes)
-    return Memory(skip(memory.shifts, slot * 2 * number_of_blocks(n_classes, z)), memory.copies, exps, u)
+    return memory._replace(
+        shifts=skip(memory.shifts, slot * 2 * number_of_blocks(n_classes, z)),
+        exps=skip_or_none(memory.exps, slot * n_classes),
+        transformed=skip_or_none(memory.transformed, slot * n_classes),
+    )
+
+
+@formula
+def memory_of_thread(memory, thread, z):
+    """What one of the threads that share a row has of it."""
+    at = thread * block_length(z)
+    return memory._replace(centred=skip(memory.centred, at), computed=skip_or_none(memory.computed, at))
 
 
 @formula
@@ -127,12 +144,12 @@ def sum_row(row, first_max, exps, memory, before, options):
     if any.
     """
     z, n_classes = row.logits, row.n_classes
-    logits, block_max = first_block(memory.copies, z, n_classes, first_max, options)
+    logits, block_max = first_block(memory.computed, z, n_classes, first_max, options)
     sums = _empty_sums(row, block_max, options)
     for start in range(0, n_classes, block_length(z)):
         block, ahead = sums_of_block(row, logits, start, block_max, exps, memory, before, options)
         stop, following = end_of_block(start, n_classes, z), start + block_length(z)
         sums = plus_block(sums, block, start, stop, row.target, row.u_y, z, options)
-        logits, block_max = block_after(memory.copies, row, following, n_classes, ahead, options)
+        logits, block_max = block_after(memory.computed, row, following, n_classes, ahead, options)
     finish_target(before, options)
     return sums, block_max

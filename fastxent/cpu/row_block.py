@@ -169,10 +169,10 @@ def sum_block(row, logits, start, shift, bias, reference, exps, memory, before, 
 
     On the way the inner vectors of the same block of the row before are finished.
     """
-    z, stop, computed = row.logits, end_of_block(start, row.n_classes, row.logits), memory.copies.computed
+    z, stop, computed = row.logits, end_of_block(start, row.n_classes, row.logits), memory.computed
     like = wide_like(z, options.label_smoothing, options.entropy)
     full = full_vectors_end(like, start, stop)
-    centred = centred_logits(memory.copies.centred, logits, start, stop, shift)
+    centred = centred_logits(memory.centred, logits, start, stop, shift)
     block = Block(row, logits, centred, shift, reference, exps, memory.transformed)
     meanwhile = Meanwhile(start, _next_block(start, row), computed, before, inner)
     sums, ahead = BlockSums(empty_sum(bias), empty_tally(bias)), broadcast(-math.inf, like)

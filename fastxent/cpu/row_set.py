@@ -27,7 +27,7 @@ from .row_lanes import set_row_lanes
 from .shape import BLOCK, n_classes_of
 from .shift import Shift, shift_for, shifted_exp
 from .short_row import copy_length
-from .strided import put_or_none, scratch_transformed
+from .strided import put_or_none, scratch_transformed, skip_or_none
 from .tally import Tally, over_lanes
 from .targets import weight_of
 from .vectors import load_float64
@@ -101,8 +101,7 @@ def set_in(scratch, which, n_classes):
     z, n = scratch.exps, len(Numbers._fields)
     places = (skip(scratch.numbers, (which * n + field) * lanes_of(z)) for field in range(n))
     first = which * rows_in_set(n_classes, z) * copy_length(n_classes, z)
-    u = None if scratch.transformed is None else skip(scratch.transformed, first)
-    return RowSet(Numbers(*places), skip(scratch.exps, first), u)
+    return RowSet(Numbers(*places), skip(scratch.exps, first), skip_or_none(scratch.transformed, first))
 
 
 @formula
@@ -119,8 +118,7 @@ def exps_in(rows, slot, n_classes):
 
 @formula
 def transformed_in(rows, slot, n_classes):
-    u = rows.transformed
-    return None if u is None else skip(u, slot * copy_length(n_classes, rows.exps))
+    return skip_or_none(rows.transformed, slot * copy_length(n_classes, rows.exps))
 
 
 @formula

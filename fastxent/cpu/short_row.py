@@ -78,7 +78,7 @@ def _block(to_sum, n_classes):
         return None
     row, shift, _, reference, memory, _ = to_sum
     copy, stop = Stretch(memory.exps, 0, True), copy_length(n_classes, memory.exps)
-    centred = centred_logits(memory.copies.centred, copy, 0, stop, shift)
+    centred = centred_logits(memory.centred, copy, 0, stop, shift)
     return Block(row, copy, centred, shift, reference, memory.exps, memory.transformed)
 
 

@@ -10,7 +10,8 @@ from .loss_rows import loss_chunk as loss_by_row
 from .loss_short import loss_chunk as loss_of_short_rows
 from .loss_split import finish_part, solve_row, sum_part_of_row
 from .options import PLAIN
-from .parts import Shared, shared_for
+from .parts import memory_for_sums
+from .row import Memory, memory_for
 from .row_lanes import tiles_of_chunk
 from .shape import n_rows_of, rows_of_chunk
 from .slots import Slots, empty_slots
@@ -51,11 +52,12 @@ def softmax_columns(n_chunks, logits, out):
 @kernel("out")
 def softmax_split(n_threads, logits, out):
     """As `softmax_rows`, to the bit, for arrays whose classes all lie side by side."""
-    # Both made by their class, as the docstring of `Shared` says.
-    shared, slots = Shared(*shared_for(logits, out, n_threads, PLAIN)), Slots(*empty_slots())
+    # Named tuples made by their class, as the docstring of `Memory` says.
+    memory, slots = Memory(*memory_for(logits, out, 1, n_threads, PLAIN)), Slots(*empty_slots())
+    block_sums = memory_for_sums(logits)
     for i in range(n_rows_of(logits)):
         for thread in prange(n_threads):
-            sum_part_of_row(thread, n_threads, logits, None, i, math.nan, PLAIN, out, shared)
-        solve_row(logits, None, True, i, math.nan, PLAIN, None, None, None, out, shared, slots)
+            sum_part_of_row(thread, n_threads, logits, None, i, math.nan, PLAIN, out, memory, block_sums)
+        solve_row(logits, None, True, i, math.nan, PLAIN, None, None, None, out, block_sums, slots)
         for thread in prange(n_threads):
-            finish_part(thread, n_threads, logits, None, i, 1.0, PLAIN, out, shared, slots)
+            finish_part(thread, n_threads, logits, None, i, 1.0, PLAIN, out, memory, slots)

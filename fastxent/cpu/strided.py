@@ -63,6 +63,11 @@ def put_or_none(vector, i, number):
 
 
 @formula
+def skip_or_none(p, n):
+    return None if p is None else skip(p, n)
+
+
+@formula
 def is_strided(array):
     return array.strides[array.ndim - 1] != array.itemsize
 
@@ -155,6 +160,20 @@ def set_to_zero(row):
         put(advance(row.start, j * row.stride), 0, 0.0)
 
 
+@specialised_formula
+def _are_stored_short(z):
+    """True for elements of fewer bits than they are computed in; else None."""
+    is_short = True if arithmetic_type(z.dtype) != z.dtype else None
+    return lambda z: is_short
+
+
+@formula
+def scratch_computed(logits, size, options):
+    """Memory for logits as they are computed with; None if that is as given."""
+    as_given = _are_stored_short(logits) is options.logit_scale is options.softcap is None
+    return None if as_given else empty_row(size, logits)
+
+
 @formula
 def scratch_transformed(grad, size, options):
     """Memory for transformed logits, where derivatives need them that the gradient may overwrite."""
@@ -164,21 +183,18 @@ def scratch_transformed(grad, size, options):
     return empty_row(size, grad)
 
 
-@specialised_formula
+@formula
 def scratch_exps(logits, grad, n):
     """Memory for the exponentials of n rows; of no size if they may go where their gradients will be."""
     if grad is None:
-        return lambda logits, grad, n: None
-    if arithmetic_type(grad.dtype) != grad.dtype:
-        return lambda logits, grad, n: empty_row(n * n_classes_of(grad), grad)
-    return lambda logits, grad, n: empty_row(
-        n * n_classes_of(grad) * (is_large(grad) & are_apart(address(logits), address(grad))), grad
-    )
+        return None
+    size = n * n_classes_of(grad)
+    if _are_stored_short(grad) is None:
+        size = size * (is_large(grad) & are_apart(address(logits), address(grad)))
+    return empty_row(size, grad)
 
 
-@specialised_formula
+@formula
 def exps_row(grad_row, scratch, past_caches):
     """Where the exponentials of a row go: where its gradient will be, if they fit and are to stay near."""
-    if scratch.dtype != grad_row.dtype:
-        return lambda grad_row, scratch, past_caches: scratch
-    return lambda grad_row, scratch, past_caches: where(past_caches, scratch, grad_row)
+    return scratch if _are_stored_short(grad_row) is not None else where(past_caches, scratch, grad_row)
