@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from ..simd import broadcast, first_lanes, lanes_of, load, maximum, reduce_max, store, where, wide
 from .compile import formula, inline
-from .options import transformed
+from .options import PLAIN, transformed
 from .shape import block_length, end_of_block
 from .shift import less_offset
 from .vectors import full_vectors_end, load_logits
@@ -31,24 +31,24 @@ def load_stretch(stretch, j, inside, like):
 
 
 @formula
-def _copy_vector(copy, i, given, logit_scale, softcap):
+def _copy_vector(copy, i, given, options):
     if copy is not None:
-        store(copy, i, transformed(given, logit_scale, softcap))
+        store(copy, i, transformed(given, options))
 
 
 @inline
-def _largest(copy, z, start, n_classes, logit_scale, softcap):
+def _largest(copy, z, start, n_classes, options):
     """The largest logit of the block at `start`, as given; into the copy, if any, go all as computed with."""
     like, stop = wide(z), end_of_block(start, n_classes, z)
     block_max, full = broadcast(-math.inf, like), full_vectors_end(like, start, stop)
     for j in range(start, full, lanes_of(like)):
         given = load(z, j, like)
         block_max = maximum(given, block_max)
-        _copy_vector(copy, j - start, given, logit_scale, softcap)
+        _copy_vector(copy, j - start, given, options)
     if full < stop:
         given = load_logits(z, full, first_lanes(stop - full, like), like)
         block_max = maximum(given, block_max)
-        _copy_vector(copy, full - start, given, logit_scale, softcap)
+        _copy_vector(copy, full - start, given, options)
     return float(reduce_max(block_max))
 
 
@@ -56,7 +56,7 @@ def _largest(copy, z, start, n_classes, logit_scale, softcap):
 def largest_other(z, y, z_y, start, stop, block_max):
     """The largest logit of a block but the target's, as given, if that is the largest of all."""
     if start <= y < stop and z_y == block_max:
-        before, after = _largest(None, z, start, y, None, None), _largest(None, z, y + 1, stop, None, None)
+        before, after = _largest(None, z, start, y, PLAIN), _largest(None, z, y + 1, stop, PLAIN)
         block_max = max(before, after)
     return block_max
 
@@ -67,14 +67,14 @@ def block_at(copy, z, start, n_classes, options):
 
     That is in the copy, or as given if it is None.
     """
-    block_max = _largest(copy, z, start, n_classes, options.logit_scale, options.softcap)
+    block_max = _largest(copy, z, start, n_classes, options)
     return (Stretch(z, 0) if copy is None else Stretch(copy, start)), block_max
 
 
 @inline
 def _known_or_found(block_max, z, start, n_classes):
     # A literal 0 in place of `start` would have Numba compile `_largest` for it alone.
-    return block_max if block_max == block_max else _largest(None, z, start, n_classes, None, None)
+    return block_max if block_max == block_max else _largest(None, z, start, n_classes, PLAIN)
 
 
 @formula
@@ -105,7 +105,7 @@ def _largest_after(row, start, n_classes, ahead):
     found = float(reduce_max(ahead))
     if start + block_length(row.logits) > n_classes:
         z, first, stop = _unseen(row, start, n_classes, ahead)
-        rest = _largest(None, z, first, stop, None, None)
+        rest = _largest(None, z, first, stop, PLAIN)
         # What was found before the row's end has logits of other blocks among it.
         found = found if start >= n_classes and found > rest else rest
     return found

@@ -63,49 +63,49 @@ def factors_for(slopes, row_factor, ratio, z):
 
 
 @formula
-def with_slope(g, u, softcap):
+def with_slope(g, u, options):
     """g times the slope of softcap's tanh, 1 − tanh²."""
-    if softcap is not None:
+    if options.softcap is not None:
         # −inf, a masked class, has a slope of 0; so has what is rounded to ±softcap or beyond.
-        ratio = u * (1.0 / softcap)
+        ratio = u * (1.0 / options.softcap)
         g = g * maximum(0.0, fma(-ratio, ratio, 1.0))
     return g
 
 
 @formula
-def to_keep(e, u, label_smoothing, softcap):
+def to_keep(e, u, options):
     """An exponential as `gradient` takes it: where no mass is to be subtracted, softcap's slope is in it."""
-    return with_slope(e, u, softcap) if label_smoothing is None else e
+    return with_slope(e, u, options) if options.label_smoothing is None else e
 
 
 @formula
-def gradient(e, u, m, factors, label_smoothing, logit_scale, softcap):
+def gradient(e, u, m, factors, options):
     """slope·p_j − m_j, for the logits as they were given."""
     g = scaled(e, factors.grad)
-    if label_smoothing is not None:
-        g = with_slope(fma(-factors.row_factor, m, g), u, softcap)
-    if logit_scale is not None:
-        g = g * logit_scale
+    if options.label_smoothing is not None:
+        g = with_slope(fma(-factors.row_factor, m, g), u, options)
+    if options.logit_scale is not None:
+        g = g * options.logit_scale
     return g
 
 
 @formula
-def _curvature(h, p, row_factor, z_loss, logit_scale):
+def _curvature(h, p, row_factor, options):
     """The second derivative for the logits as they were given, from h = p·(1 − p)·slope."""
-    if z_loss is not None:
+    if options.z_loss is not None:
         # The factor may be one number or a lane's own: in this order both are rounded alike.
-        h = h + 2.0 * z_loss * (row_factor * p) * p
-    if logit_scale is not None:
-        h = h * logit_scale * logit_scale
+        h = h + 2.0 * options.z_loss * (row_factor * p) * p
+    if options.logit_scale is not None:
+        h = h * options.logit_scale * options.logit_scale
     return h
 
 
 @formula
-def second_derivative(e, factors, z_loss, logit_scale):
+def second_derivative(e, factors, options):
     """p·((1 − p)·slope + 2·z_loss·p), where 1 − p has the digits that a rounded p has lost."""
     complement = maximum(0.0, fma(-factors.prob.low, e, fma(-factors.prob.high, e, 1.0)))
     h = scaled(e, factors.grad) * complement
-    return _curvature(h, scaled(e, factors.prob), factors.row_factor, z_loss, logit_scale)
+    return _curvature(h, scaled(e, factors.prob), factors.row_factor, options)
 
 
 @formula
@@ -114,15 +114,15 @@ def target_derivatives(slopes, w_y, u_y, n_classes, row_factor, options):
     g = slopes.target_grad * row_factor
     if options.label_smoothing is not None:
         g = g - w_y * (options.label_smoothing / n_classes) * row_factor
-    g = with_slope(g, u_y, options.softcap)
+    g = with_slope(g, u_y, options)
     if options.logit_scale is not None:
         g = g * options.logit_scale
     h = slopes.p_y * slopes.q * (slopes.slope * row_factor)
-    return g, _curvature(h, slopes.p_y, row_factor, options.z_loss, options.logit_scale)
+    return g, _curvature(h, slopes.p_y, row_factor, options)
 
 
 @formula
-def targets_gradient(gap, w, factors, label_smoothing):
+def targets_gradient(gap, w, factors, options):
     """w·(1 − label_smoothing)·(lse − u), from the gap of u to the largest logit."""
-    share = w * (1.0 - label_smoothing)
+    share = w * (1.0 - options.label_smoothing)
     return zero_times_infinity_is_zero(share, gap + factors.log_top) * factors.row_factor

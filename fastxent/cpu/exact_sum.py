@@ -46,7 +46,7 @@ class Sum(NamedTuple):
 @formula
 def bias_for(largest, shift, targets, options):
     """For the exponentials that are summed, the largest of which is that of this transformed logit."""
-    is_taken_away = is_largest_taken_away(options.label_smoothing, options.entropy)
+    is_taken_away = is_largest_taken_away(options)
     if targets is None or is_taken_away or options.hess is not None:  # 1 − p takes it away as well
         return _bias_beside(shifted_exp(largest, shift))
     below = shift.exponent - (largest - shift.offset) * LOG2_E

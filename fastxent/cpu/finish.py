@@ -71,15 +71,15 @@ def finish_vector(unfinished, factors, j, inside, like, options):
     row, to = unfinished.row, unfinished.to
     e = load_inside(unfinished.exps, j, inside, like)
     u = value_at(unfinished.transformed, 0.0, j, inside, like)
-    m = mass_at(row, j, inside, options.label_smoothing, like)
+    m = mass_at(row, j, inside, like, options)
     w = value_at(row.weight, 1.0, j, inside, like)
-    g = gradient(e, u, m, factors, options.label_smoothing, options.logit_scale, options.softcap)
+    g = gradient(e, u, m, factors, options)
     _store_inside(to.grad, j, g, inside, to.streams.grad)
     if to.hess is not None:
-        h = second_derivative(e, factors, options.z_loss, options.logit_scale)
+        h = second_derivative(e, factors, options)
         _store_inside(to.hess, j, h, inside, to.streams.hess)
     if to.targets_grad is not None:
-        t = targets_gradient(unfinished.top - u, w, factors, options.label_smoothing)
+        t = targets_gradient(unfinished.top - u, w, factors, options)
         _store_inside(to.targets_grad, j, t, inside, to.streams.targets_grad)
 
 
@@ -94,7 +94,7 @@ class Inner(NamedTuple):
 @formula
 def _like(unfinished, options):
     """As the row is taken that is summed at the same time."""
-    return wide_like(unfinished.exps, options.label_smoothing, options.entropy)
+    return wide_like(unfinished.exps, options)
 
 
 @formula

@@ -69,9 +69,9 @@ def _sum_tile(tile, targets, options):
         w_y = weight_of_target(is_target, j, w_y, targets, options.weight)
         number += 1.0
     row_max = other_max if targets is None else maximum(z_y, other_max)
-    top = transformed(row_max, options.logit_scale, options.softcap)
+    top = transformed(row_max, options)
     shift, reference = shift_for(top, z), reference_for(top, z)
-    other = transformed(other_max, options.logit_scale, options.softcap)
+    other = transformed(other_max, options)
     bias = bias_for(other, shift, targets, options)
     others, tally, number = empty_sum(bias), empty_tally(bias), broadcast(0.0, z)
     begun = begin(z, 0, shift, options)
@@ -80,11 +80,11 @@ def _sum_tile(tile, targets, options):
         e, u, begun = end_begun(z, j, min(j + 1, tile.n_classes - 1), begun, shift, options)
         e, terms = exponentials(e, u, tile, j, is_target, z_y, reference, targets, options)
         others = add(others, e)
-        tally = tallied(tally, terms, options.label_smoothing, options.entropy, options.rank)
+        tally = tallied(tally, terms, options)
         number += 1.0
     return RowSums(
         value_of(others),
-        widen(transformed(z_y, options.logit_scale, options.softcap)),
+        widen(transformed(z_y, options)),
         w_y,
         widen(top),
         widen(shifted_exp(top, shift)),

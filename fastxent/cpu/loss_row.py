@@ -80,7 +80,7 @@ def row_to_sum(places, y, z_y, targets, ahead, options):
     if targets is None:
         y, u_y = None, math.nan
     else:
-        u_y = transformed_scalar(z_y, z, options.logit_scale, options.softcap)
+        u_y = transformed_scalar(z_y, z, options)
     logits_ahead = None if ahead is None else where(ahead.is_there, ahead.logits, z)
     return Row(z, places.logits.n_classes, y, z_y, u_y, soft_targets, options.weight, logits_ahead)
 
@@ -94,7 +94,7 @@ def summed(row, sums, s, targets, options):
     above = where(row.z_y == row.z_y, above, float(row.n_classes))
     offset, exponent = sums.shift
     e_top = 0.0  # which nobody asks for
-    if row.target is None or is_largest_taken_away(options.label_smoothing, options.entropy):
+    if row.target is None or is_largest_taken_away(options):
         e_top = widen(reduce_max(shifted_exp(broadcast(sums.top, row.logits), sums.shift)))
     return Summed(
         s, sums.others, row.u_y, w_y, sums.top, e_top, offset, exponent, mass, mass_gap, entropy_gap, above

@@ -61,7 +61,7 @@ def _row_to_sum(rows, slot, places, n_classes, y, targets, centred, options):
     numbers, z, weight, z_y = rows.numbers, places.logits, options.weight, math.nan
     if options.rank is not None:  # itself: rounding its float64 would make 0 of a subnormal one
         z_y = get(z, max(0, min(y, n_classes - 1)))
-    left_out = is_target_left_out(targets, options.label_smoothing, options.entropy)
+    left_out = is_target_left_out(targets, options)
     target = None if targets is None or left_out is not None else y
     row = Row(z, n_classes, target, z_y, math.nan, places.soft_targets, weight, None)
     exps, u = exps_in(rows, slot, n_classes), transformed_in(rows, slot, n_classes)

@@ -56,16 +56,16 @@ def in_addresses(options):
 
 
 @formula
-def is_largest_taken_away(label_smoothing, entropy):
+def is_largest_taken_away(options):
     """Whether the log-sum of all classes but the largest is of use."""
-    return label_smoothing is not None or entropy is not None
+    return options.label_smoothing is not None or options.entropy is not None
 
 
 @formula
-def transformed(z, logit_scale, softcap):
+def transformed(z, options):
     """u = softcap·tanh(logit_scale·z/softcap); of a vector or one float64. A masked class stays masked."""
-    u = z if logit_scale is None else z * logit_scale
-    return u if softcap is None else soft_capped(u, softcap)
+    u = z if options.logit_scale is None else z * options.logit_scale
+    return u if options.softcap is None else soft_capped(u, options.softcap)
 
 
 @formula
@@ -75,19 +75,20 @@ def zero_times_infinity_is_zero(w, x):
 
 
 @formula
-def class_mass(t, w, n_classes, label_smoothing):
+def class_mass(t, w, n_classes, options):
     """m = w·((1 − label_smoothing)·t + label_smoothing/n_classes), with t = 0 for integer targets."""
-    return w * fma(t, 1.0 - label_smoothing, label_smoothing / n_classes)
+    smoothing = options.label_smoothing
+    return w * fma(t, 1.0 - smoothing, smoothing / n_classes)
 
 
 @formula
-def mass_at(row, j, inside, label_smoothing, z):
+def mass_at(row, j, inside, z, options):
     """m_j of a vector of classes, 0 where not inside."""
     m = broadcast(0.0, z)
-    if label_smoothing is not None:
+    if options.label_smoothing is not None:
         t = value_at(row.soft_targets, 0.0, j, inside, z)
         w = value_at(row.weight, 1.0, j, inside, z)
-        m = class_mass(t, w, row.n_classes, label_smoothing)
+        m = class_mass(t, w, row.n_classes, options)
         if inside is not None:
             m = where(inside, m, 0.0)
     return m

@@ -95,18 +95,20 @@ def _all_but_top(others, added, e_top):
 
 
 @formula
-def _hard_term(loss, p_y, q, w_y, label_smoothing, focal_gamma):
+def _hard_term(loss, p_y, q, w_y, options):
     """(1 − label_smoothing)·w_y·q^focal_gamma·loss, for an integer target; loss = −log p_y, q = 1 − p_y."""
     share = full_like(loss, 1.0) * w_y
-    slope = full_like(loss, 1.0)
-    if label_smoothing is not None:
-        share = share * (1.0 - label_smoothing)
-    if focal_gamma is not None:
-        modulator = power(where(loss < math.inf, q, 1.0), focal_gamma)  # +inf elsewhere makes NaN of q
+    slope, gamma = full_like(loss, 1.0), options.focal_gamma
+    if options.label_smoothing is not None:
+        share = share * (1.0 - options.label_smoothing)
+    if gamma is not None:
+        modulator = power(
+            where(loss < math.inf, q, 1.0), options.focal_gamma
+        )  # +inf elsewhere makes NaN of q
         p_y = where(loss < math.inf, p_y, 0.0)
         relative = where(p_y > 0.0, p_y * where(q > 0.0, loss / q, 1.0), 0.0)
         loss = modulator * loss
-        slope = modulator * (1.0 + focal_gamma * relative)
+        slope = modulator * (1.0 + gamma * relative)
     return HardTerm(zero_times_infinity_is_zero(share, loss), share * slope)
 
 
@@ -121,14 +123,14 @@ def _solved(targets, n_classes, sums, options):
     row = likelihood(others, u_y, sums.shift)
     q = others * row.inverse_sum_exp
     log_top = full_like(q, 0.0)  # which nobody asks for
-    if is_largest_taken_away(options.label_smoothing, options.entropy):
+    if is_largest_taken_away(options):
         log_top = likelihood(rest, sums.top, sums.shift).loss
     if targets is None:  # of no classes, sums are 0 though what is to be summed would be NaN
         log_top = where(n_classes > 0, log_top, 0.0)
         hard = HardTerm(full_like(q, 0.0), full_like(q, 0.0))
     else:
         p_y = e_y * row.inverse_sum_exp
-        hard = _hard_term(row.loss, p_y, q, sums.w_y, options.label_smoothing, options.focal_gamma)
+        hard = _hard_term(row.loss, p_y, q, sums.w_y, options)
     return row, e_y, q, log_top, hard
 
 

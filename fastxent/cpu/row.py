@@ -83,14 +83,14 @@ def memory_of_thread(memory, thread, z):
 
 
 @formula
-def transformed_scalar(number, z, logit_scale, softcap):
+def transformed_scalar(number, z, options):
     """As the lanes of z's dtype have it."""
-    return float(reduce_max(transformed(broadcast(number, z), logit_scale, softcap)))
+    return float(reduce_max(transformed(broadcast(number, z), options)))
 
 
 @formula
 def _empty_sums(row, block_max, options):
-    top = transformed_scalar(block_max, row.logits, options.logit_scale, options.softcap)
+    top = transformed_scalar(block_max, row.logits, options)
     return Sums(0.0, shift_for(top, row.logits), top, Tally(0.0, 0.0, 0.0, 0.0))
 
 
@@ -114,7 +114,7 @@ def _bias(row, start, block_max, shift, options):
     if row.target is not None:
         stop = end_of_block(start, row.n_classes, z)
         largest = largest_other(z, row.target, row.z_y, start, stop, block_max)
-    largest = transformed_scalar(largest, z, options.logit_scale, options.softcap)
+    largest = transformed_scalar(largest, z, options)
     return _bias_in_lanes(largest, shift, row.target, options, z)
 
 
@@ -130,7 +130,7 @@ def sums_of_block(row, logits, start, block_max, exps, memory, before, options):
     sums, ahead = sum_block(
         row, logits, start, shift, bias, reference_for(top, z), exps, memory, before, inner, options
     )
-    tally = over_lanes(sums.tally, options.label_smoothing, options.entropy, options.rank)
+    tally = over_lanes(sums.tally, options)
     return Sums(reduce_sum(value_of(sums.others)), shift, top, tally), ahead
 
 

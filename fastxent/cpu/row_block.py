@@ -65,22 +65,22 @@ def _argument(block, j, inside, like):
 @formula
 def _others(e, block, j, inside, like, options):
     """Stores exponentials, if asked. Gives them, 0 for the target, and what the classes add to the tally."""
-    row, exps, label_smoothing = block.row, block.exps, options.label_smoothing
+    row, exps = block.row, block.exps
     z = load_logits(row.logits, j, inside, like)
     u = load_stretch(block.logits, j, inside, like)
     within = inside if block.logits.is_padded is None else None
     if exps is not None:
-        store_inside(exps, j, to_keep(e, u, label_smoothing, options.softcap), within)
+        store_inside(exps, j, to_keep(e, u, options), within)
     if block.transformed is not None:
         store_inside(block.transformed, j, u, within)
-    m = mass_at(row, j, inside, label_smoothing, like)
-    terms = terms_of(z, row.z_y, u, e, m, block.reference, options.divergence)
+    m = mass_at(row, j, inside, like, options)
+    terms = terms_of(z, row.z_y, u, e, m, block.reference, options)
     return e if row.target is None else _zero_lane(row.target - j, e, like), terms
 
 
 @formula
 def _added(sums, e, terms, options):
-    tally = tallied(sums.tally, terms, options.label_smoothing, options.entropy, options.rank)
+    tally = tallied(sums.tally, terms, options)
     return BlockSums(add(sums.others, e), tally)
 
 
@@ -170,14 +170,14 @@ def sum_block(row, logits, start, shift, bias, reference, exps, memory, before, 
     On the way the inner vectors of the same block of the row before are finished.
     """
     z, stop, computed = row.logits, end_of_block(start, row.n_classes, row.logits), memory.computed
-    like = wide_like(z, options.label_smoothing, options.entropy)
+    like = wide_like(z, options)
     full = full_vectors_end(like, start, stop)
     centred = centred_logits(memory.centred, logits, start, stop, shift)
     block = Block(row, logits, centred, shift, reference, exps, memory.transformed)
     meanwhile = Meanwhile(start, _next_block(start, row), computed, before, inner)
     sums, ahead = BlockSums(empty_sum(bias), empty_tally(bias)), broadcast(-math.inf, like)
     sums, ahead = _sum_vectors(sums, block, full, meanwhile, ahead, options)
-    tail = tail_like(like, z, options.label_smoothing, options.entropy)
+    tail = tail_like(like, z, options)
     for j in range(full, stop, lanes_of(tail)):
         sums = with_vector(sums, block, j, first_lanes(stop - j, tail), tail, options)
     return sums, ahead

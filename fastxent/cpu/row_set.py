@@ -139,19 +139,20 @@ def put_taken(numbers, slot, to_take, row_max, targets, options):
 
 
 @formula
-def is_target_left_out(targets, label_smoothing, entropy):
+def is_target_left_out(targets, options):
     """True if the target's logit in the copy is −inf, and its exponential 0 by itself; or else None.
 
     Of smoothing's and the entropy's sums it is a part.
     """
-    return True if targets is not None and label_smoothing is entropy is None else None
+    is_summed = options.label_smoothing is not None or options.entropy is not None
+    return None if targets is None or is_summed else True
 
 
 @formula
 def _take_target(numbers, slot, to_take, targets, options):
     if targets is not None:
         put(numbers.z_y, slot, get(to_take.logits, to_take.target))
-        if is_target_left_out(targets, options.label_smoothing, options.entropy) is not None:
+        if is_target_left_out(targets, options) is not None:
             put(to_take.copy, to_take.target, -math.inf)
 
 
@@ -159,7 +160,7 @@ def _take_target(numbers, slot, to_take, targets, options):
 def find_shifts(rows, targets, options):
     z, numbers = rows.exps, rows.numbers
     top, other = (
-        transformed(narrow(load_float64(place, 0, z), z), options.logit_scale, options.softcap)
+        transformed(narrow(load_float64(place, 0, z), z), options)
         for place in (numbers.row_max, numbers.other_max)
     )
     shift = shift_for(top, z)
@@ -171,7 +172,7 @@ def find_shifts(rows, targets, options):
 
 @formula
 def put_sums(numbers, slot, sums, y, targets, options):
-    tally = over_lanes(sums.tally, options.label_smoothing, options.entropy, options.rank)
+    tally = over_lanes(sums.tally, options)
     put(numbers.others, slot, reduce_sum(value_of(sums.others)))
     if options.label_smoothing is not None:
         put(numbers.mass, slot, tally.mass)
@@ -197,7 +198,7 @@ def solve_set(rows, start, inside, n_classes, targets, scale, outputs, grad, opt
     if options.weight is None:
         w_y = widen(broadcast(1.0, z))
     z_y, top = narrow(numbers.z_y, z), narrow(numbers.top, z)
-    u_y = widen(transformed(z_y, options.logit_scale, options.softcap))
+    u_y = widen(transformed(z_y, options))
     shift = Shift(numbers.shift_offset, numbers.shift_exponent)
     e_top = widen(shifted_exp(top, Shift(narrow(shift.offset, z), narrow(shift.exponent, z))))
     above = where(z_y == z_y, numbers.above, float(n_classes))

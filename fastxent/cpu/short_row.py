@@ -54,7 +54,7 @@ class ToFinish(NamedTuple):
 def _take(to_take, j, inside, like, row_max, options):
     if j < to_take.n_classes:
         given = load_logits(to_take.logits, j, inside, like)
-        store(to_take.copy, j, transformed(given, options.logit_scale, options.softcap))
+        store(to_take.copy, j, transformed(given, options))
         row_max = maximum(given, row_max)
     return row_max
 
@@ -85,7 +85,7 @@ def _block(to_sum, n_classes):
 @inline
 def walk(n_classes, to_take, to_sum, to_finish, options):
     """The sums over the row `to_sum`, if it is not None, and the largest logit of `to_take`."""
-    z, like = to_take.copy, wide_like(to_take.copy, options.label_smoothing, options.entropy)
+    z, like = to_take.copy, wide_like(to_take.copy, options)
     full, block = full_vectors_end(like, 0, n_classes), _block(to_sum, n_classes)
     bias = broadcast(BIAS if to_sum is None else to_sum.bias, z)
     row_max, sums = broadcast(-math.inf, like), BlockSums(empty_sum(bias), empty_tally(bias))
@@ -96,7 +96,7 @@ def walk(n_classes, to_take, to_sum, to_finish, options):
         row_max = _take(to_take, j, None, like, row_max, options)
         if to_sum is not None:
             sums = with_vector(sums, block, j, None, like, options)
-    tail = tail_like(like, z, options.label_smoothing, options.entropy)
+    tail = tail_like(like, z, options)
     row_max = largest_parts(row_max, tail)
     for j in range(full, n_classes, lanes_of(tail)):
         inside = first_lanes(n_classes - j, tail)

@@ -33,7 +33,7 @@ def _brought_to(shift, top, sums, start, stop, y, u_y, z, options):
     if y is not None:
         exps = exps + where((start <= y) & (y < stop), shifted_exp(u_y, sums.shift), 0.0)
     step = reference_for(top, z) - reference_for(sums.top, z)
-    tally = with_reference(sums.tally, step, exps, rescale, options.label_smoothing, options.entropy)
+    tally = with_reference(sums.tally, step, exps, rescale, options)
     return Sums(sums.others * rescale, shift, top, tally)
 
 

@@ -37,11 +37,11 @@ def empty_tally(bias):
 
 
 @formula
-def terms_of(z, z_y, u, e, m, reference, divergence):
+def terms_of(z, z_y, u, e, m, reference, options):
     """Of a vector of classes."""
     gap = reference - u
     mass_gap = where(m == 0.0, 0.0, m * gap)
-    if divergence is not None:
+    if options.divergence is not None:
         mass = widen(m)
         mass_gap = where(mass == 0.0, 0.0, mass * (widen(gap) + log(mass)))
     # NaN is above every number, and nothing is below it.
@@ -50,9 +50,9 @@ def terms_of(z, z_y, u, e, m, reference, divergence):
 
 
 @formula
-def empty_terms(z, divergence):
+def empty_terms(z, options):
     zero = broadcast(0.0, z)
-    return Tally(zero, zero if divergence is None else widen(zero), zero, zero)
+    return Tally(zero, zero if options.divergence is None else widen(zero), zero, zero)
 
 
 @formula
@@ -61,34 +61,34 @@ def together(a, b):
 
 
 @formula
-def tallied(tally, terms, label_smoothing, entropy, rank):
+def tallied(tally, terms, options):
     mass, mass_gap, entropy_gap, above = tally
-    if label_smoothing is not None:
+    if options.label_smoothing is not None:
         mass = mass + widen(folded(terms.mass, above))
         mass_gap = mass_gap + widen(folded(terms.mass_gap, above))
-    if entropy is not None:
+    if options.entropy is not None:
         entropy_gap = add(entropy_gap, folded(terms.entropy_gap, above))
-    if rank is not None:
+    if options.rank is not None:
         above = above + folded(terms.above, above)
     return Tally(mass, mass_gap, entropy_gap, above)
 
 
 @formula
-def wide_like(z, label_smoothing, entropy):
+def wide_like(z, options):
     """A vector as long as those in which a row's classes are taken.
 
     As long as suits the processor, unless there are sums that depend on how many are added up first.
     """
-    return wide(z) if label_smoothing is entropy is None else widest(z)
+    return wide(z) if options.label_smoothing is options.entropy is None else widest(z)
 
 
 @formula
-def tail_like(like, z, label_smoothing, entropy):
+def tail_like(like, z, options):
     """A vector as long as those for the classes after the last wide vector of a row.
 
     As few vectors as they need, unless there are sums that depend on how many are added up first.
     """
-    return broadcast(0.0, z) if label_smoothing is entropy is None else like
+    return broadcast(0.0, z) if options.label_smoothing is options.entropy is None else like
 
 
 @formula
@@ -97,24 +97,24 @@ def in_float64(tally):
 
 
 @formula
-def over_lanes(lanes, label_smoothing, entropy, rank):
+def over_lanes(lanes, options):
     """One row's sums, in float64, from those in the lanes."""
     mass = mass_gap = entropy_gap = above = 0.0
-    if label_smoothing is not None:
+    if options.label_smoothing is not None:
         mass, mass_gap = reduce_sum(lanes.mass), reduce_sum(lanes.mass_gap)
-    if entropy is not None:
+    if options.entropy is not None:
         entropy_gap = reduce_sum(value_of(lanes.entropy_gap))
-    if rank is not None:
+    if options.rank is not None:
         above = widen(reduce_sum(lanes.above))
     return Tally(mass, mass_gap, entropy_gap, above)
 
 
 @formula
-def with_reference(total, step, exps, rescale, label_smoothing, entropy):
+def with_reference(total, step, exps, rescale, options):
     """For a reference larger by `step`, and exponentials (`exps` in all) that become times `rescale`."""
     mass, mass_gap, entropy_gap, above = total
-    if label_smoothing is not None:
+    if options.label_smoothing is not None:
         mass_gap += mass * step
-    if entropy is not None:
+    if options.entropy is not None:
         entropy_gap = (entropy_gap + exps * step) * rescale
     return Tally(mass, mass_gap, entropy_gap, above)

@@ -27,14 +27,14 @@ class Tile(NamedTuple):
 
 
 @formula
-def mass_of(tile, j, weight, label_smoothing):
+def mass_of(tile, j, options):
     """m_j of every row."""
     m = broadcast(0.0, tile.exps)
-    if label_smoothing is not None:
+    if options.label_smoothing is not None:
         if tile.soft_targets is not None:
             m = read(tile.soft_targets, j, tile.kept, tile.exps)
-        w = of_class(weight, j, tile.exps)
-        m = class_mass(m, w, tile.n_classes, label_smoothing)
+        w = of_class(options.weight, j, tile.exps)
+        m = class_mass(m, w, tile.n_classes, options)
     return m
 
 
@@ -66,7 +66,7 @@ class Begun(NamedTuple):
 @formula
 def begin(z, j, shift, options):
     """Those of class j, whose logits are in a vector of z."""
-    u = transformed(load(z, j * lanes_of(z)), options.logit_scale, options.softcap)
+    u = transformed(load(z, j * lanes_of(z)), options)
     return Begun(u, shifted_argument(u, shift))
 
 
@@ -95,11 +95,11 @@ def exponentials(e, u, tile, j, is_target, z_y, reference, targets, options):
     """
     z = tile.exps
     column = load(z, j * lanes_of(z))
-    store(z, j * lanes_of(z), to_keep(e, u, options.label_smoothing, options.softcap))
+    store(z, j * lanes_of(z), to_keep(e, u, options))
     if tile.transformed is not None:
         store(tile.transformed, j * lanes_of(z), u)
-    m = mass_of(tile, j, options.weight, options.label_smoothing)
-    terms = terms_of(column, z_y, u, e, m, reference, options.divergence)
+    m = mass_of(tile, j, options)
+    terms = terms_of(column, z_y, u, e, m, reference, options)
     if targets is not None:
         e = where(is_target, 0.0, e)
     return e, terms
@@ -116,17 +116,16 @@ def derivatives_of_targets(tile, sums, slopes, row_factor, options):
 def derivatives_of(tile, j, is_target, targets, top, factors, of_targets, hess, targets_grad, options):
     """The gradient of class j, from its exponentials; the other derivatives are written."""
     z = tile.exps
-    ls, logit_scale = options.label_smoothing, options.logit_scale
     e = load(z, j * lanes_of(z))
     u = value_at(tile.transformed, 0.0, j * lanes_of(z), None, z)
-    m = mass_of(tile, j, options.weight, ls)
-    g = gradient(e, u, m, factors, ls, logit_scale, options.softcap)
-    h = second_derivative(e, factors, options.z_loss, logit_scale)
+    m = mass_of(tile, j, options)
+    g = gradient(e, u, m, factors, options)
+    h = second_derivative(e, factors, options)
     if targets is not None:
         g, h = where(is_target, of_targets[0], g), where(is_target, of_targets[1], h)
     if hess is not None:
         write(hess, j, where(tile.kept, h, 0.0), tile.inside)
     if targets_grad is not None:
-        t = targets_gradient(top - u, of_class(options.weight, j, z), factors, ls)
+        t = targets_gradient(top - u, of_class(options.weight, j, z), factors, options)
         write(targets_grad, j, where(tile.kept, t, 0.0), tile.inside)
     return where(tile.kept, g, 0.0)

@@ -75,10 +75,10 @@ def memory_for_blocks(logits):
 
 
 @inline
-def _clear(memory, empty, z, ls, entropy, rank):
+def _clear(memory, empty, z, options):
     """An empty sum in every group."""
     for group in range(0, lanes_of(z) * lanes_of(z), lanes_of(z)):
-        _store_sums(memory, group, empty, ls, entropy, rank)
+        _store_sums(memory, group, empty, options)
         store(memory.others_bias, group, empty.others.bias)
         store(memory.entropy_bias, group, empty.tally.entropy_gap.bias)
 
@@ -89,30 +89,30 @@ def _sum_at(high, low, group, empty):
 
 
 @formula
-def _load_sums(memory, group, empty, z, label_smoothing, entropy, rank):
+def _load_sums(memory, group, empty, z, options):
     mass, mass_gap, entropy_gap, above = empty.tally
-    if label_smoothing is not None:
+    if options.label_smoothing is not None:
         mass, mass_gap = load_float64(memory.mass, group, z), load_float64(memory.mass_gap, group, z)
-    if entropy is not None:
+    if options.entropy is not None:
         entropy_gap = _sum_at(memory.entropy_high, memory.entropy_low, group, entropy_gap)
-    if rank is not None:
+    if options.rank is not None:
         above = load(memory.above, group)
     others = _sum_at(memory.others_high, memory.others_low, group, empty.others)
     return BlockSums(others, Tally(mass, mass_gap, entropy_gap, above))
 
 
 @formula
-def _store_sums(memory, group, sums, label_smoothing, entropy, rank):
+def _store_sums(memory, group, sums, options):
     others, tally = sums
     store(memory.others_high, group, others.high)
     store(memory.others_low, group, others.low)
-    if label_smoothing is not None:
+    if options.label_smoothing is not None:
         store(memory.mass, group, tally.mass)
         store(memory.mass_gap, group, tally.mass_gap)
-    if entropy is not None:
+    if options.entropy is not None:
         store(memory.entropy_high, group, tally.entropy_gap.high)
         store(memory.entropy_low, group, tally.entropy_gap.low)
-    if rank is not None:
+    if options.rank is not None:
         store(memory.above, group, tally.above)
 
 
@@ -122,13 +122,13 @@ def _exact_sum_of_groups(high, low, bias, z):
 
 
 @formula
-def _tally_of_groups(memory, z, label_smoothing, entropy, rank):
+def _tally_of_groups(memory, z, options):
     mass = mass_gap = entropy_gap = above = widen(broadcast(0.0, z))
-    if label_smoothing is not None:
+    if options.label_smoothing is not None:
         mass, mass_gap = sum_of_groups(memory.mass, z), sum_of_groups(memory.mass_gap, z)
-    if entropy is not None:
+    if options.entropy is not None:
         entropy_gap = _exact_sum_of_groups(memory.entropy_high, memory.entropy_low, memory.entropy_bias, z)
-    if rank is not None:
+    if options.rank is not None:
         above = folded(widen(load(memory.above, 0, vector_a_lane(z))), z)
     return Tally(mass, mass_gap, entropy_gap, above)
 
@@ -160,7 +160,7 @@ def _load_blocks(tile, memory, targets, weight):
 @formula
 def _top_of(tops, start, options):
     """The largest transformed logit of the block that starts there."""
-    return transformed(load(tops, start // BLOCK), options.logit_scale, options.softcap)
+    return transformed(load(tops, start // BLOCK), options)
 
 
 @formula
@@ -180,32 +180,30 @@ def _class_after(k, j, first, stop, lanes):
 def _sum_block(tile, memory, start, stop, z_y, shift, bias, reference, targets, options):
     """The exponentials of one block, summed in the groups."""
     z, lanes = tile.exps, lanes_of(tile.exps)
-    ls, entropy, rank = options.label_smoothing, options.entropy, options.rank
     empty = BlockSums(empty_sum(bias), empty_tally(bias))
-    _clear(memory, empty, z, ls, entropy, rank)
+    _clear(memory, empty, z, options)
     begun = begin(z, start, shift, options)
     for first in range(start, stop, WIDTH * lanes):
         for j in range(first, min(first + lanes, stop)):
             group = (j - first) * lanes
-            others, tally = _load_sums(memory, group, empty, z, ls, entropy, rank)
-            terms = odd_terms = empty_terms(z, options.divergence)
+            others, tally = _load_sums(memory, group, empty, z, options)
+            terms = odd_terms = empty_terms(z, options)
             for k in range(j, min(first + WIDTH * lanes, stop), lanes):
                 ahead = _class_after(k, j, first, stop, lanes)
                 e, u, begun = end_begun(z, k, ahead, begun, shift, options)
                 e, terms_k = exponentials(e, u, tile, k, tile.y == k, z_y, reference, targets, options)
                 others = add(others, e)
                 odd_terms, terms = terms, together(odd_terms, terms_k)
-            tally = tallied(tally, together(odd_terms, terms), ls, entropy, rank)
-            _store_sums(memory, group, BlockSums(others, tally), ls, entropy, rank)
+            tally = tallied(tally, together(odd_terms, terms), options)
+            _store_sums(memory, group, BlockSums(others, tally), options)
 
 
 @inline
 def sum_blocks(memory, tile, targets, options):
     """The sums over every row; the exponentials stay in the tile, each block under its own shift."""
     z, y = tile.exps, None if targets is None else tile.y
-    ls, entropy, rank = options.label_smoothing, options.entropy, options.rank
     z_y, w_y = _load_blocks(tile, memory, targets, options.weight)
-    u_y = widen(transformed(z_y, options.logit_scale, options.softcap))
+    u_y = widen(transformed(z_y, options))
     top, nothing = widen(_top_of(memory.tops, 0, options)), widen(broadcast(0.0, z))
     sums = Sums(nothing, shift_for(top, z), top, Tally(nothing, nothing, nothing, nothing))
     for start in range(0, tile.n_classes, block_length(z)):
@@ -215,7 +213,7 @@ def sum_blocks(memory, tile, targets, options):
         bias = bias_for(other, narrowed, targets, options)
         _sum_block(tile, memory, start, stop, z_y, narrowed, bias, reference, targets, options)
         others = _exact_sum_of_groups(memory.others_high, memory.others_low, memory.others_bias, z)
-        block = Sums(others, shift, top, _tally_of_groups(memory, z, ls, entropy, rank))
+        block = Sums(others, shift, top, _tally_of_groups(memory, z, options))
         sums = plus_block(sums, block, start, stop, y, u_y, z, options)
     e_top = widen(shifted_exp(narrow(sums.top, z), _narrowed(sums.shift, z)))
     return RowSums(sums.others, u_y, w_y, sums.top, e_top, sums.shift, sums.tally)
