@@ -7,9 +7,10 @@ from ..simd import advance, broadcast, get, reduce_max, row_pointer, where, wide
 from .compile import formula
 from .finish import Derivatives, Unfinished
 from .options import is_largest_taken_away
+from .outcome import RowSums
 from .row import Row, transformed_scalar
-from .shift import Shift, shifted_exp
-from .slots import Summed, slopes_in, summed_in
+from .shift import shifted_exp
+from .slots import slopes_in, summed_in
 from .strided import exps_row, is_strided, packed_rows, row_at, set_to_zero, streams_of, to_read, to_write
 from .targets import weight_of
 
@@ -86,19 +87,16 @@ def row_to_sum(places, y, z_y, targets, ahead, options):
 
 
 @formula
-def summed(row, sums, s, targets, options):
-    """What is to be solved, for a row with this sample weight."""
-    mass, mass_gap, entropy_gap, above = sums.tally
+def row_sums(row, sums, targets, options):
+    """What is to be solved."""
     w_y = weight_of(row.weight, targets, row.target)
     # Lanes beyond the row are above a NaN too.
-    above = where(row.z_y == row.z_y, above, float(row.n_classes))
-    offset, exponent = sums.shift
+    above = where(row.z_y == row.z_y, sums.tally.above, float(row.n_classes))
     e_top = 0.0  # which nobody asks for
     if row.target is None or is_largest_taken_away(options):
         e_top = widen(reduce_max(shifted_exp(broadcast(sums.top, row.logits), sums.shift)))
-    return Summed(
-        s, sums.others, row.u_y, w_y, sums.top, e_top, offset, exponent, mass, mass_gap, entropy_gap, above
-    )
+    tally = sums.tally._replace(above=above)
+    return RowSums(sums.others, row.u_y, w_y, sums.top, e_top, sums.shift, tally)
 
 
 @formula
@@ -107,20 +105,20 @@ def unfinished_in(slots, slot, places, y, targets, memory, scale, options):
     to, z = derivatives_at(places), places.logits.start
     if to is None:
         return None
-    summed = summed_in(slots, slot)
-    n_classes = places.logits.n_classes * (summed.sample_weight != 0.0)
+    s, sums = summed_in(slots, slot)
+    n_classes = places.logits.n_classes * (s != 0.0)
     y = None if targets is None else y
     soft_targets = to_write(places.soft_targets)  # packed already
-    row = Row(z, n_classes, y, math.nan, summed.u_y, soft_targets, options.weight, None)
+    row = Row(z, n_classes, y, math.nan, sums.u_y, soft_targets, options.weight, None)
     return Unfinished(
         row,
         exps_at(to, memory),
         memory.shifts,
         memory.transformed,
         to,
-        summed.w_y,
-        Shift(summed.shift_offset, summed.shift_exponent),
-        summed.top,
+        sums.w_y,
+        sums.shift,
+        sums.top,
         slopes_in(slots, slot),
-        summed.sample_weight * scale,
+        s * scale,
     )

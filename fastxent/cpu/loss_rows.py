@@ -16,9 +16,9 @@ from .loss_row import (
     packed_in,
     places_at,
     row_ahead,
+    row_sums,
     row_to_sum,
     set_derivatives_to_zero,
-    summed,
     unfinished_in,
 )
 from .options import in_addresses
@@ -62,7 +62,7 @@ def _step(here, targets, first_max, ahead, before, slots, slot, memory, options)
         z_y, to = logit_of_target(places.logits, y, targets), derivatives_at(places)
         row = row_to_sum(places, y, z_y, targets, ahead, options)
         sums, max_ahead = sum_row(row, first_max, exps_at(to, memory), memory, before, options)
-        put_summed(slots, slot, summed(row, sums, s, targets, options))
+        put_summed(slots, slot, s, row_sums(row, sums, targets, options))
     else:
         finish(before, options)
         put_nothing(slots, slot)

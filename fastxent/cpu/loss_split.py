@@ -14,9 +14,9 @@ from .loss_row import (
     exps_at,
     logit_of_target,
     places_at,
+    row_sums,
     row_to_sum,
     set_derivatives_to_zero,
-    summed,
     unfinished_in,
 )
 from .options import in_addresses
@@ -59,7 +59,8 @@ def solve_row(logits, targets, is_kept, i, z_y, options, loss, lse, lse_low, gra
         row = _row(_places(logits, None, options, i), targets, i, z_y, options)
         sums = sum_of_parts(row, address(block_sums), in_addresses(options))
         s = sample_weight_of(options.sample_weight, i)
-        put_summed(addresses(slots), 0, summed(row, sums, s, address(targets), in_addresses(options)))
+        sums = row_sums(row, sums, address(targets), in_addresses(options))
+        put_summed(addresses(slots), 0, s, sums)
     else:
         put_nothing(addresses(slots), 0)
     outputs = row_outputs(loss, lse, lse_low, options)

@@ -15,28 +15,15 @@ from .strided import address
 from .tally import Tally
 
 
-class Summed(NamedTuple):
-    """What sums over a row give; all in float64."""
-
-    sample_weight: Any  # 0 if no row is there
-    others: Any
-    u_y: Any
-    w_y: Any
-    top: Any
-    e_top: Any
-    shift_offset: Any
-    shift_exponent: Any
-    mass: Any
-    mass_gap: Any
-    entropy_gap: Any
-    above: Any
-
-
 class Slots(NamedTuple):
     """Each number of the rows, side by side: a lane is a slot."""
 
-    summed: Any
+    summed: Any  # the sample weight, 0 if no row is there, and `RowSums`
     slopes: Any
+
+
+_N_SUMMED = 12
+"""Numbers of a row in `summed`."""
 
 
 SLOTS = VECTOR_BYTES // 8
@@ -52,16 +39,17 @@ def rows_at_once(n_classes):
 @formula
 def empty_slots():
     """Memory that nothing was summed into yet; whatever is there might take long to compute with."""
-    memory = Slots(empty_float64(len(Summed._fields) * SLOTS), empty_float64(len(Slopes._fields) * SLOTS))
+    memory = Slots(empty_float64(_N_SUMMED * SLOTS), empty_float64(len(Slopes._fields) * SLOTS))
     p = address(memory.summed)
-    for field in range(len(Summed._fields)):
+    for field in range(_N_SUMMED):
         store(p, field * SLOTS, broadcast(0.0, p))
     return memory
 
 
 @formula
-def put_summed(slots, slot, summed):
-    for field, value in enumerate(summed):
+def put_summed(slots, slot, s, sums):
+    others, u_y, w_y, top, e_top, shift, tally = sums
+    for field, value in enumerate((s, others, u_y, w_y, top, e_top, *shift, *tally)):
         put(slots.summed, field * SLOTS + slot, value)
 
 
@@ -71,8 +59,14 @@ def put_nothing(slots, slot):
 
 
 @formula
+def _from_numbers(numbers):
+    s, others, u_y, w_y, top, e_top, offset, exponent, *tally = numbers
+    return s, RowSums(others, u_y, w_y, top, e_top, Shift(offset, exponent), Tally(*tally))
+
+
+@formula
 def summed_in(slots, slot):
-    return Summed(*(get(slots.summed, field * SLOTS + slot) for field in range(len(Summed._fields))))
+    return _from_numbers(tuple(get(slots.summed, field * SLOTS + slot) for field in range(_N_SUMMED)))
 
 
 @formula
@@ -86,20 +80,10 @@ def solve(slots, start, stop, targets, n_classes, outputs, grad, options):
 
     Results that are one a row are stored.
     """
-    rows = Summed(*(load(slots.summed, field * SLOTS) for field in range(len(Summed._fields))))
-    sums = RowSums(
-        rows.others,
-        rows.u_y,
-        rows.w_y,
-        rows.top,
-        rows.e_top,
-        Shift(rows.shift_offset, rows.shift_exponent),
-        Tally(rows.mass, rows.mass_gap, rows.entropy_gap, rows.above),
-    )
+    s, sums = _from_numbers(tuple(load(slots.summed, field * SLOTS) for field in range(_N_SUMMED)))
     if grad is not None:
         for field, value in enumerate(slopes_of(targets, n_classes, sums, options)):
             store(slots.slopes, field * SLOTS, value)
-    kept = rows.sample_weight != 0.0
     inside = first_lanes(min(stop - start, rows_at_once(n_classes)), slots.summed)
     outcome = outcome_of(targets, n_classes, sums, options)
-    set_row_lanes(outputs, start, inside, kept, rows.sample_weight, outcome, rows.above, n_classes)
+    set_row_lanes(outputs, start, inside, s != 0.0, s, outcome, sums.tally.above, n_classes)
