@@ -68,7 +68,7 @@ def log_softmax(logits: ArrayLike, *, axis: int = -1, out: NDArray[Any] | None =
     if is_on_device(logits):
         from .cuda import activations as on_gpu
 
-        return on_gpu.log_softmax(logits, axis, out)
+        return on_gpu.softmax(logits, axis, out, of_log=True)
     z = float_array("logits", logits)
     result = output_like("out", out, "logits", z)
     _dispatch.log_softmax(classes_last(z, axis), classes_last(result, axis))

@@ -29,10 +29,6 @@ def softmax(logits: Any, axis: int, out: Any, of_log: bool = False) -> Any:
     return out
 
 
-def log_softmax(logits: Any, axis: int, out: Any) -> Any:
-    return softmax(logits, axis, out, of_log=True)
-
-
 def logsumexp(logits: Any, axis: int, out: Any) -> Any:
     stream = ready_on(logits, out)
     z = _validation.float_array("logits", view_of("logits", logits))
