@@ -22,7 +22,6 @@ from ..simd import (
     restore_subnormals,
     store,
     to_float,
-    where,
     widen,
 )
 from .columns import columns_at, fetch, put_back, read_all, write_all
@@ -39,13 +38,14 @@ from .tally import empty_tally, in_float64, reference_for, tallied
 from .targets import survey
 from .tile import (
     Tile,
+    are_targets,
     begin,
     derivatives_of,
     derivatives_of_targets,
     end_begun,
     exponentials,
     other_column,
-    weight_of_target,
+    with_target,
 )
 from .tile_blocks import finish_blocks, memory_for_blocks, sum_blocks
 from .total import flatten_mean_of_no_weight, mean_of
@@ -54,8 +54,13 @@ FEW_CLASSES = 96
 """Up to here a lane a row is the quicker way, taking rows side by side with classes side by side."""
 
 
+@formula
+def _row_max(tile, z_y, other_max):
+    return other_max if tile.y is None else maximum(z_y, other_max)
+
+
 @inline
-def _sum_tile(tile, targets, options):
+def _sum_tile(tile, options):
     """The sums over every row; the exponentials stay in the tile."""
     z = tile.exps
     other_max, z_y, w_y = broadcast(-math.inf, z), broadcast(0.0, z), widen(broadcast(1.0, z))
@@ -63,22 +68,20 @@ def _sum_tile(tile, targets, options):
     fetch(tile.soft_targets, tile.n_classes, tile.kept)
     number = broadcast(0.0, z)
     for j in range(tile.n_classes):
-        column, is_target = load(z, j * lanes_of(z)), tile.y == number
-        other_max = maximum(other_column(column, is_target, targets), other_max)
-        z_y = where(is_target, column, z_y)
-        w_y = weight_of_target(is_target, j, w_y, targets, options.weight)
+        column, is_target = load(z, j * lanes_of(z)), are_targets(tile, number)
+        other_max = maximum(other_column(column, is_target), other_max)
+        z_y, w_y = with_target(z_y, w_y, column, is_target, j, options)
         number += 1.0
-    row_max = other_max if targets is None else maximum(z_y, other_max)
+    row_max = _row_max(tile, z_y, other_max)
     top = transformed(row_max, options)
     shift, reference = shift_for(top, z), reference_for(top, z)
     other = transformed(other_max, options)
-    bias = bias_for(other, shift, targets, options)
+    bias = bias_for(other, shift, tile.y, options)
     others, tally, number = empty_sum(bias), empty_tally(bias), broadcast(0.0, z)
     begun = begin(z, 0, shift, options)
     for j in range(tile.n_classes):
-        is_target = tile.y == number
         e, u, begun = end_begun(z, j, min(j + 1, tile.n_classes - 1), begun, shift, options)
-        e, terms = exponentials(e, u, tile, j, is_target, z_y, reference, targets, options)
+        e, terms = exponentials(e, u, tile, j, are_targets(tile, number), z_y, reference, options)
         others = add(others, e)
         tally = tallied(tally, terms, options)
         number += 1.0
@@ -94,26 +97,25 @@ def _sum_tile(tile, targets, options):
 
 
 @inline
-def _finish_tile(tile, targets, sums, slopes, grad, hess, targets_grad, row_factor, options):
+def _finish_tile(tile, sums, slopes, row_factor, options):
     """The derivatives, from the exponentials."""
     factors = factors_for(slopes, row_factor, 1.0, tile.exps)
     of_targets = derivatives_of_targets(tile, sums, slopes, row_factor, options)
     top, number = narrow(sums.top, tile.exps), broadcast(0.0, tile.exps)
     for j in range(tile.n_classes):
-        is_target = tile.y == number
-        g = derivatives_of(tile, j, is_target, targets, top, factors, of_targets, hess, targets_grad, options)
+        g = derivatives_of(tile, j, are_targets(tile, number), top, factors, of_targets, options)
         store(tile.exps, j * lanes_of(tile.exps), g)
         number += 1.0
-    write_all(grad, tile.n_classes, tile.inside, tile.exps)
-    put_back(hess, tile.n_classes, tile.inside)
-    put_back(targets_grad, tile.n_classes, tile.inside)
+    write_all(tile.grad, tile.n_classes, tile.inside, tile.exps)
+    put_back(tile.hess, tile.n_classes, tile.inside)
+    put_back(tile.targets_grad, tile.n_classes, tile.inside)
 
 
 @formula
-def _kept(inside, y, targets, s, sample_weight, ignore_index):
+def _kept(inside, y, s, sample_weight, ignore_index):
     """Which lanes hold a row that is read."""
     kept = inside
-    if targets is not None:
+    if y is not None:
         kept = y != float(ignore_index)  # by way of float64, as y was rounded
     if sample_weight is not None:
         kept = (s != 0.0) & kept
@@ -121,15 +123,15 @@ def _kept(inside, y, targets, s, sample_weight, ignore_index):
 
 
 @formula
-def _loss_tile(tile, memory, targets, s, scale, options, start, outputs, grad, hess, targets_grad):
-    sums = _sum_tile(tile, targets, options) if memory is None else sum_blocks(memory, tile, targets, options)
-    if grad is not None:
-        slopes, row_factor = slopes_of(targets, tile.n_classes, sums, options), s * scale
+def _loss_tile(tile, memory, s, scale, options, start, outputs):
+    sums = _sum_tile(tile, options) if memory is None else sum_blocks(memory, tile, options)
+    if tile.grad is not None:
+        slopes, row_factor = slopes_of(tile.y, tile.n_classes, sums, options), s * scale
         if memory is None:
-            _finish_tile(tile, targets, sums, slopes, grad, hess, targets_grad, row_factor, options)
+            _finish_tile(tile, sums, slopes, row_factor, options)
         else:
-            finish_blocks(tile, memory, targets, sums, slopes, grad, hess, targets_grad, row_factor, options)
-    outcome = outcome_of(targets, tile.n_classes, sums, options)
+            finish_blocks(tile, memory, sums, slopes, row_factor, options)
+    outcome = outcome_of(tile.y, tile.n_classes, sums, options)
     set_row_lanes(outputs, start, tile.inside, tile.kept, s, outcome, sums.tally.above, tile.n_classes)
 
 
@@ -137,7 +139,7 @@ def _loss_tile(tile, memory, targets, s, scale, options, start, outputs, grad, h
 def _targets(targets, start, inside, ignore_index, z):
     """As floats of z's dtype, rounded by way of float64; `ignore_index` where no row is."""
     if targets is None:
-        return broadcast(0.0, z)
+        return None
     return narrow(to_float(load_masked(targets, start, inside, ignore_index)), z)
 
 
@@ -173,25 +175,16 @@ def loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, lse_low
             n_classes,
             columns_at(logits, start, n_lanes, z, None),
             columns_at(options.soft_targets, start, n_lanes, z, address(transposed_soft_targets)),
-            y,
-            inside,
-            _kept(inside, y, y_of, s, s_of, ignore_index),
-            z,
-            address(scratch_u),
-        )
-        _loss_tile(
-            tile,
-            addresses(memory),
-            y_of,
-            s,
-            scale,
-            addressed,
-            start,
-            outputs,
             columns_at(grad, start, n_lanes, z, None),
             columns_at(options.hess, start, n_lanes, z, address(transposed_hess)),
             columns_at(options.targets_grad, start, n_lanes, z, address(transposed_targets_grad)),
+            y,
+            inside,
+            _kept(inside, y, s, s_of, ignore_index),
+            z,
+            address(scratch_u),
         )
+        _loss_tile(tile, addresses(memory), s, scale, addressed, start, outputs)
     restore_subnormals(control)
 
 

@@ -14,16 +14,25 @@ from .vectors import value_at
 
 
 class Tile(NamedTuple):
-    """The rows, and working memory for their classes."""
+    """The rows, where their derivatives go, and working memory for their classes."""
 
     n_classes: int
     logits: Columns
-    soft_targets: Any
-    y: Any  # integer targets as floats, which compare in fewer instructions
+    soft_targets: Any  # columns or None, as are the next three
+    grad: Any
+    hess: Any
+    targets_grad: Any
+    y: Any  # integer targets as floats, which compare in fewer instructions; or None
     inside: Any  # which lanes have a row
     kept: Any  # and which of these are read
     exps: Any
     transformed: Any
+
+
+@formula
+def are_targets(tile, number):
+    """Which rows have the class of this number as their target; None without integer targets."""
+    return None if tile.y is None else tile.y == number
 
 
 @formula
@@ -44,16 +53,18 @@ def of_class(weight, j, z):
 
 
 @formula
-def other_column(column, is_target, targets):
+def other_column(column, is_target):
     """The logits of a class, −inf where it is the target."""
-    return column if targets is None else where(is_target, -math.inf, column)
+    return column if is_target is None else where(is_target, -math.inf, column)
 
 
 @formula
-def weight_of_target(is_target, j, w_y, targets, weight):
-    if targets is not None and weight is not None:
-        w_y = where(is_target, weight[j], w_y)
-    return w_y
+def with_target(z_y, w_y, column, is_target, j, options):
+    """The targets' logits and weights, with those of class j where that is the target."""
+    if is_target is not None:
+        z_y = where(is_target, column, z_y)
+        w_y = w_y if options.weight is None else where(is_target, options.weight[j], w_y)
+    return z_y, w_y
 
 
 class Begun(NamedTuple):
@@ -88,7 +99,7 @@ def end_begun(z, j, ahead, begun, shift, options):
 
 
 @formula
-def exponentials(e, u, tile, j, is_target, z_y, reference, targets, options):
+def exponentials(e, u, tile, j, is_target, z_y, reference, options):
     """Those of class j, 0 for the rows' targets, and what it adds to the tally.
 
     They stay in the tile, where the logits were.
@@ -100,9 +111,7 @@ def exponentials(e, u, tile, j, is_target, z_y, reference, targets, options):
         store(tile.transformed, j * lanes_of(z), u)
     m = mass_of(tile, j, options)
     terms = terms_of(column, z_y, u, e, m, reference, options)
-    if targets is not None:
-        e = where(is_target, 0.0, e)
-    return e, terms
+    return e if is_target is None else where(is_target, 0.0, e), terms
 
 
 @formula
@@ -113,7 +122,7 @@ def derivatives_of_targets(tile, sums, slopes, row_factor, options):
 
 
 @formula
-def derivatives_of(tile, j, is_target, targets, top, factors, of_targets, hess, targets_grad, options):
+def derivatives_of(tile, j, is_target, top, factors, of_targets, options):
     """The gradient of class j, from its exponentials; the other derivatives are written."""
     z = tile.exps
     e = load(z, j * lanes_of(z))
@@ -121,11 +130,11 @@ def derivatives_of(tile, j, is_target, targets, top, factors, of_targets, hess, 
     m = mass_of(tile, j, options)
     g = gradient(e, u, m, factors, options)
     h = second_derivative(e, factors, options)
-    if targets is not None:
+    if is_target is not None:
         g, h = where(is_target, of_targets[0], g), where(is_target, of_targets[1], h)
-    if hess is not None:
-        write(hess, j, where(tile.kept, h, 0.0), tile.inside)
-    if targets_grad is not None:
+    if tile.hess is not None:
+        write(tile.hess, j, where(tile.kept, h, 0.0), tile.inside)
+    if tile.targets_grad is not None:
         t = targets_gradient(top - u, of_class(options.weight, j, z), factors, options)
-        write(targets_grad, j, where(tile.kept, t, 0.0), tile.inside)
+        write(tile.targets_grad, j, where(tile.kept, t, 0.0), tile.inside)
     return where(tile.kept, g, 0.0)

@@ -36,13 +36,14 @@ from .shift import Shift, ratio, shift_for, shifted_exp
 from .sums import Sums, plus_block
 from .tally import Tally, empty_tally, empty_terms, reference_for, tallied, together
 from .tile import (
+    are_targets,
     begin,
     derivatives_of,
     derivatives_of_targets,
     end_begun,
     exponentials,
     other_column,
-    weight_of_target,
+    with_target,
 )
 from .vectors import load_float64
 
@@ -134,7 +135,7 @@ def _tally_of_groups(memory, z, options):
 
 
 @inline
-def _load_blocks(tile, memory, targets, weight):
+def _load_blocks(tile, memory, options):
     """The logits into the tile, the largest of each block into the memory.
 
     Gives the targets' logits and weights.
@@ -147,10 +148,9 @@ def _load_blocks(tile, memory, targets, weight):
             column = read(tile.logits, j, tile.kept, z)
             store(z, j * lanes, column)
             block_max = maximum(column, block_max)
-            is_target = tile.y == number
-            other_max = maximum(other_column(column, is_target, targets), other_max)
-            z_y = where(is_target, column, z_y)
-            w_y = weight_of_target(is_target, j, w_y, targets, weight)
+            is_target = are_targets(tile, number)
+            other_max = maximum(other_column(column, is_target), other_max)
+            z_y, w_y = with_target(z_y, w_y, column, is_target, j, options)
             number += 1.0
         store(memory.tops, start // BLOCK, block_max)
         store(memory.others_max, start // BLOCK, other_max)
@@ -177,7 +177,7 @@ def _class_after(k, j, first, stop, lanes):
 
 
 @inline
-def _sum_block(tile, memory, start, stop, z_y, shift, bias, reference, targets, options):
+def _sum_block(tile, memory, start, stop, z_y, shift, bias, reference, options):
     """The exponentials of one block, summed in the groups."""
     z, lanes = tile.exps, lanes_of(tile.exps)
     empty = BlockSums(empty_sum(bias), empty_tally(bias))
@@ -191,7 +191,7 @@ def _sum_block(tile, memory, start, stop, z_y, shift, bias, reference, targets, 
             for k in range(j, min(first + WIDTH * lanes, stop), lanes):
                 ahead = _class_after(k, j, first, stop, lanes)
                 e, u, begun = end_begun(z, k, ahead, begun, shift, options)
-                e, terms_k = exponentials(e, u, tile, k, tile.y == k, z_y, reference, targets, options)
+                e, terms_k = exponentials(e, u, tile, k, are_targets(tile, k), z_y, reference, options)
                 others = add(others, e)
                 odd_terms, terms = terms, together(odd_terms, terms_k)
             tally = tallied(tally, together(odd_terms, terms), options)
@@ -199,10 +199,10 @@ def _sum_block(tile, memory, start, stop, z_y, shift, bias, reference, targets, 
 
 
 @inline
-def sum_blocks(memory, tile, targets, options):
+def sum_blocks(memory, tile, options):
     """The sums over every row; the exponentials stay in the tile, each block under its own shift."""
-    z, y = tile.exps, None if targets is None else tile.y
-    z_y, w_y = _load_blocks(tile, memory, targets, options.weight)
+    z = tile.exps
+    z_y, w_y = _load_blocks(tile, memory, options)
     u_y = widen(transformed(z_y, options))
     top, nothing = widen(_top_of(memory.tops, 0, options)), widen(broadcast(0.0, z))
     sums = Sums(nothing, shift_for(top, z), top, Tally(nothing, nothing, nothing, nothing))
@@ -210,17 +210,17 @@ def sum_blocks(memory, tile, targets, options):
         top, other = widen(_top_of(memory.tops, start, options)), _top_of(memory.others_max, start, options)
         shift, reference = shift_for(top, z), narrow(reference_for(top, z), z)
         stop, narrowed = end_of_block(start, tile.n_classes, z), _narrowed(shift, z)
-        bias = bias_for(other, narrowed, targets, options)
-        _sum_block(tile, memory, start, stop, z_y, narrowed, bias, reference, targets, options)
+        bias = bias_for(other, narrowed, tile.y, options)
+        _sum_block(tile, memory, start, stop, z_y, narrowed, bias, reference, options)
         others = _exact_sum_of_groups(memory.others_high, memory.others_low, memory.others_bias, z)
         block = Sums(others, shift, top, _tally_of_groups(memory, z, options))
-        sums = plus_block(sums, block, start, stop, y, u_y, z, options)
+        sums = plus_block(sums, block, start, stop, tile.y, u_y, z, options)
     e_top = widen(shifted_exp(narrow(sums.top, z), _narrowed(sums.shift, z)))
     return RowSums(sums.others, u_y, w_y, sums.top, e_top, sums.shift, sums.tally)
 
 
 @inline
-def finish_blocks(tile, memory, targets, sums, slopes, grad, hess, targets_grad, row_factor, options):
+def finish_blocks(tile, memory, sums, slopes, row_factor, options):
     """The derivatives, from the exponentials."""
     z = tile.exps
     of_targets = derivatives_of_targets(tile, sums, slopes, row_factor, options)
@@ -229,8 +229,6 @@ def finish_blocks(tile, memory, targets, sums, slopes, grad, hess, targets_grad,
         shift = shift_for(widen(_top_of(memory.tops, start, options)), z)
         factors = factors_for(slopes, row_factor, ratio(shift, sums.shift), z)
         for j in range(start, end_of_block(start, tile.n_classes, z)):
-            g = derivatives_of(
-                tile, j, tile.y == number, targets, top, factors, of_targets, hess, targets_grad, options
-            )
-            write(grad, j, g, tile.inside)
+            g = derivatives_of(tile, j, are_targets(tile, number), top, factors, of_targets, options)
+            write(tile.grad, j, g, tile.inside)
             number += 1.0
