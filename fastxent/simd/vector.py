@@ -149,17 +149,20 @@ _COMPARISON = {
     (operator.eq,): _compare("=="),
     (operator.ne,): _compare("!="),
 }
+_OF_MASKS = operator.and_, operator.iand, operator.or_, operator.ior
 _EMITTERS = {}
 
 
 def operation(function, *operands):
-    """The definition of an operator on vectors, float64 and int64, as of an intrinsic; None on others.
+    """The definition of an operator on vectors, masks, float64 and int64, as of an intrinsic; else None.
 
     It is what Numba has for these, without a search through all that Numba has.
     """
     emit, gives_mask = _EMITTERS.get(function, (None, False))
     common = common_type(*operands)
     is_vector = isinstance(common, Vector)
+    if function in _OF_MASKS and isinstance(operands[0], Mask):
+        common = operands[0]
     if not is_vector and set(operands) == {types.int64} and function is not operator.truediv:
         common = types.int64
     if emit is None or not (is_vector or set(operands) <= {types.float64, common}):
@@ -181,13 +184,14 @@ def _register(function, emit, gives_mask):
     @infer_global(function)
     class VectorOperator(AbstractTemplate):
         def generic(self, args, kws):
-            if isinstance(common_type(*args), Vector):
-                return operation(function, *args)[0]
+            if any(isinstance(argument, (Vector, Mask)) for argument in args):
+                found = operation(function, *args)
+                return None if found is None else found[0]
 
     def lower(context, builder, sig, args):
         return operation(function, *sig.args)[1](context, builder, sig, args)
 
-    for left, right in ((Vector, Vector), (Vector, types.Number), (types.Number, Vector)):
+    for left, right in ((Vector, Vector), (Vector, types.Number), (types.Number, Vector), (Mask, Mask)):
         lower_builtin(function, left, right)(lower)
 
 
@@ -195,28 +199,6 @@ for _table, _gives_mask in ((_ARITHMETIC, False), (_COMPARISON, True)):
     for _functions, _emit in _table.items():
         for _function in _functions:
             _register(_function, _emit, _gives_mask)
-
-
-@infer_global(operator.and_)
-@infer_global(operator.iand)
-@infer_global(operator.or_)
-@infer_global(operator.ior)
-class _MaskOperator(AbstractTemplate):
-    def generic(self, args, kws):
-        if len(args) == 2 and isinstance(args[0], Mask) and args[0] == args[1]:
-            return signature(args[0], *args)
-
-
-@lower_builtin(operator.and_, Mask, Mask)
-@lower_builtin(operator.iand, Mask, Mask)
-def _and(context, builder, sig, args):
-    return builder.and_(*args)
-
-
-@lower_builtin(operator.or_, Mask, Mask)
-@lower_builtin(operator.ior, Mask, Mask)
-def _or(context, builder, sig, args):
-    return builder.or_(*args)
 
 
 @infer_global(operator.neg)
