@@ -6,6 +6,10 @@ short rows a `row_set` at a time, by `short_row`. In `loss_lanes` every lane has
 classes by `tile_blocks`), be its classes few or far apart. `softmax` and `logsumexp` go the same ways, as
 gradient and loss of cross-entropy without targets.
 
+Sums grow in three steps, each a named tuple: `BlockSums` over a block, in the lanes of a vector; `Sums` over
+the block and then over all blocks, one number each; `RowSums`, what a row's loss and derivatives are made of.
+The `Tally` in each is what options add.
+
 Begin with `loss_rows`, and with the mathematics that all share: `options`, `shift`, `exact_sum`, `tally`,
 `outcome`, `derivatives`. `strided` and `columns` know where rows lie, `targets` and `total` what is before
 and after all rows. `compile`, `cache`, `threads`, `interrupts` and `calls` are about Numba alone.
