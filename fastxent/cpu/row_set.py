@@ -186,14 +186,9 @@ def put_sums(numbers, slot, sums, y, targets, options):
 
 
 @formula
-def _loaded(rows):
-    return Numbers(*(load_float64(place, 0, rows.exps) for place in rows.numbers))
-
-
-@formula
 def solve_set(rows, start, inside, n_classes, targets, scale, outputs, grad, options):
     """What the rows are finished with is stored, and where inside the results that are one a row."""
-    z, numbers = rows.exps, _loaded(rows)
+    z, numbers = rows.exps, Numbers(*(load_float64(place, 0, rows.exps) for place in rows.numbers))
     s, w_y = numbers.sample_weight, numbers.w_y
     if options.weight is None:
         w_y = widen(broadcast(1.0, z))

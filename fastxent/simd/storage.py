@@ -107,11 +107,9 @@ def _float_to_half(context, builder, value, half):
     converts = _target_converts(half, *context.codegen().magic_tuple())
     if half == bfloat16 and not (converts and isinstance(value.type, ir.VectorType)):
         return _to_bfloat16(builder, value)
-    return _truncated(builder, value, half) if converts else _to_float16(builder, value)
-
-
-def _truncated(builder, x, half):
-    return builder.bitcast(builder.fptrunc(x, _of(_LLVM_HALVES[half], x)), _of(_I16, x))
+    if not converts:
+        return _to_float16(builder, value)
+    return builder.bitcast(builder.fptrunc(value, _of(_LLVM_HALVES[half], value)), _of(_I16, value))
 
 
 @cache
