@@ -88,6 +88,6 @@ def _may_overlap_itself(array: NDArray[Any]) -> bool:
 
 
 def _overlap(array: NDArray[Any], other: NDArray[Any]) -> bool:
-    if array.base is None and other.base is None:  # each has memory of its own
+    if array.flags.owndata and other.flags.owndata:
         return array is other
     return np.may_share_memory(array, other) and np.shares_memory(array, other)

@@ -48,7 +48,10 @@ def plain_targets(
             grad_out is None
             or (
                 (grad_out is logits or _is_plain_beside(grad_out, logits))
-                and (grad_out.base is targets.base is None or not np.may_share_memory(grad_out, targets))
+                and (
+                    (grad_out.flags.owndata and targets.flags.owndata)
+                    or not np.may_share_memory(grad_out, targets)
+                )
             )
         )
     ):
@@ -63,7 +66,7 @@ def _is_plain_beside(out: Any, logits: NDArray[Any]) -> bool:
         and out.dtype is logits.dtype
         and out.shape == logits.shape
         and out.flags.carray
-        and (out.base is logits.base is None or not np.may_share_memory(out, logits))
+        and ((out.flags.owndata and logits.flags.owndata) or not np.may_share_memory(out, logits))
     )
 
 

@@ -4,8 +4,15 @@ import itertools
 
 import numpy as np
 import pytest
+from numba import carray, njit
 
 import fastxent
+from fastxent.simd import pointer, skip
+
+
+@njit
+def array_at(memory, first):
+    return carray(skip(pointer(memory), first), (3, 4))
 
 
 def test_a_gradient_may_not_lie_on_the_logits_turned():
@@ -121,3 +128,19 @@ def test_an_axis_of_one_element_may_have_any_stride_in_an_output():
     _, expected = fastxent.cross_entropy_with_grad(logits, [[0], [1], [2]])
     fastxent.cross_entropy_with_grad(logits, [[0], [1], [2]], grad_out=out)
     np.testing.assert_array_equal(out, expected)
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_arrays_of_compiled_code_that_do_not_say_whose_memory_they_are_in_are_told_apart(plain):
+    memory = np.zeros(30)
+    logits, grad, apart = (array_at(memory, first) for first in (0, 1, 12))
+    assert logits.base is grad.base is None
+    options = {} if plain else {"z_loss": 0.1}
+    with pytest.raises(ValueError, match="grad_out must be logits itself or not overlap"):
+        fastxent.cross_entropy_with_grad(logits, np.arange(3), grad_out=grad, **options)
+    with pytest.raises(ValueError, match="out must be logits itself or not overlap"):
+        fastxent.softmax(logits, out=grad)
+    assert not memory.any()
+    fastxent.cross_entropy_with_grad(logits, np.arange(3), grad_out=apart, **options)
+    assert apart.any()
+    assert not logits.any()
