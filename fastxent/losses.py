@@ -42,9 +42,9 @@ def cross_entropy(
         s·[(1−e)·w_y·(1−p_y)^focal_gamma·(lse − u_y) + Σ_j m_j·(lse − u_j) + z_loss·lse²],  m_j = w_j·e/K
 
     and with soft targets t it is s·[Σ_j m_j·(lse − u_j) + z_loss·lse²], m_j = w_j·((1−e)·t_j + e/K).
-    Nothing overflows, nothing of the loss cancels where one class holds nearly all of the probability, and
-    a class of weight or mass 0 adds 0 even if it is impossible. Functions compiled with `@njit` may call
-    it too, with integer targets and classes on the last axis.
+    Nothing overflows, and a class of weight or mass 0 adds 0 even if it is impossible. Where one class holds
+    nearly all of the probability no digit of the loss cancels, but of soft targets those of losses below
+    1e-13. Functions compiled with `@njit` may call it too, with integer targets and classes on the last axis.
 
     Parameters
     ----------
@@ -65,7 +65,8 @@ def cross_entropy(
     sample_weight
         Of each row: an array of the rows' shape, finite and at least 0.
     ignore_index
-        Rows with this target, like rows with a sample weight of 0, are not read: they add nothing.
+        Rows with this target, like rows with a sample weight of 0, are not read: they add nothing. From −2⁶³
+        to 2⁶³ − 2.
     label_smoothing
         From 0 to 1: how much of the target's mass is spread evenly over all classes (Szegedy et al., 2016,
         arXiv:1512.00567; with class weights as PyTorch has it).
