@@ -59,9 +59,9 @@ def exps_at(to, memory):
 
 
 @formula
-def logit_of_target(place, y, targets):
+def logit_of_target(place, y):
     """As it was given; it may lie where an exponential goes."""
-    return math.nan if targets is None else get(advance(place.start, y * place.stride), 0)
+    return math.nan if y is None else get(advance(place.start, y * place.stride), 0)
 
 
 class Ahead(NamedTuple):
@@ -76,20 +76,17 @@ def row_ahead(logits, i, is_there):
 
 
 @formula
-def row_to_sum(places, y, z_y, targets, ahead, options):
+def row_to_sum(places, y, z_y, ahead, options):
     z, soft_targets = to_read(places.logits), to_read(places.soft_targets)
-    if targets is None:
-        y, u_y = None, math.nan
-    else:
-        u_y = transformed_scalar(z_y, z, options)
+    u_y = math.nan if y is None else transformed_scalar(z_y, z, options)
     logits_ahead = None if ahead is None else where(ahead.is_there, ahead.logits, z)
     return Row(z, places.logits.n_classes, y, z_y, u_y, soft_targets, options.weight, logits_ahead)
 
 
 @formula
-def row_sums(row, sums, targets, options):
+def row_sums(row, sums, options):
     """What is to be solved."""
-    w_y = weight_of(row.weight, targets, row.target)
+    w_y = weight_of(row.weight, row.target)
     # Lanes beyond the row are above a NaN too.
     above = where(row.z_y == row.z_y, sums.tally.above, float(row.n_classes))
     e_top = 0.0  # which nobody asks for
@@ -100,14 +97,13 @@ def row_sums(row, sums, targets, options):
 
 
 @formula
-def unfinished_in(slots, slot, places, y, targets, memory, scale, options):
+def unfinished_in(slots, slot, places, y, memory, scale, options):
     """The row that was summed and solved in this slot."""
     to, z = derivatives_at(places), places.logits.start
     if to is None:
         return None
     s, sums = summed_in(slots, slot)
     n_classes = places.logits.n_classes * (s != 0.0)
-    y = None if targets is None else y
     soft_targets = to_write(places.soft_targets)  # packed already
     row = Row(z, n_classes, y, math.nan, sums.u_y, soft_targets, options.weight, None)
     return Unfinished(

@@ -27,7 +27,7 @@ from .row_lanes import row_outputs
 from .shape import block_length, n_classes_of, n_rows_of, nearest_of, rows_of_chunk
 from .slots import empty_slots, put_nothing, put_summed, rows_at_once, solve
 from .strided import address, addresses, written
-from .targets import sample_weight_of, survey, target_of
+from .targets import is_read, sample_weight_of, survey, target_of
 from .total import flatten_mean_of_no_weight, mean_of
 
 
@@ -50,7 +50,7 @@ class Here(NamedTuple):
 
 
 @inline
-def _step(here, targets, first_max, ahead, before, slots, slot, memory, options):
+def _step(here, first_max, ahead, before, slots, slot, memory, options):
     """Sums a row if it is kept, and finishes the one that had its slot before.
 
     Gives the largest logit of the first block of the row ahead, or NaN if it is not known; `first_max` is
@@ -59,10 +59,10 @@ def _step(here, targets, first_max, ahead, before, slots, slot, memory, options)
     places, y, s = here.places, here.target, here.sample_weight
     max_ahead = math.nan
     if here.is_kept:
-        z_y, to = logit_of_target(places.logits, y, targets), derivatives_at(places)
-        row = row_to_sum(places, y, z_y, targets, ahead, options)
+        z_y, to = logit_of_target(places.logits, y), derivatives_at(places)
+        row = row_to_sum(places, y, z_y, ahead, options)
         sums, max_ahead = sum_row(row, first_max, exps_at(to, memory), memory, before, options)
-        put_summed(slots, slot, s, row_sums(row, sums, targets, options))
+        put_summed(slots, slot, s, row_sums(row, sums, options))
     else:
         finish(before, options)
         put_nothing(slots, slot)
@@ -106,13 +106,13 @@ def loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, lse_low
             nearest, earlier = nearest_of(i, rows), nearest_of(i - at_once, rows)
             places_before = places_at(arrays, earlier, packed, first_copy_before + slot)
             y_before = target_of(y_of, earlier)
-            before = unfinished_in(slots, slot, places_before, y_before, y_of, memory, scale, addressed)
+            before = unfinished_in(slots, slot, places_before, y_before, memory, scale, addressed)
             places = places_at(arrays, nearest, packed, first_copy + slot)
             y, s = target_of(y_of, nearest), sample_weight_of(s_of, nearest)
             is_row = i < rows[1]
-            here = Here(places, y, s, is_row, is_row & (y != ignore_index) & (s != 0.0))
+            here = Here(places, y, s, is_row, is_row & is_read(y, s, ignore_index))
             ahead = row_ahead(logits, nearest_of(i + n_ahead, rows), i + n_ahead < rows[1])
-            max_ahead = _step(here, y_of, first_maxima[0], ahead, before, slots, slot, memory, addressed)
+            max_ahead = _step(here, first_maxima[0], ahead, before, slots, slot, memory, addressed)
             _written(before, places_before)
             # Of the next row, and of the last one looked ahead to.
             first_maxima = where(n_ahead == 1, max_ahead, first_maxima[1]), max_ahead

@@ -37,7 +37,7 @@ from .shape import n_classes_of, n_rows_of, nearest_of, rows_of_chunk
 from .short_row import ToFinish, ToSum, ToTake, walk
 from .strided import THROUGH_CACHES, address, addresses
 from .tally import reference_for
-from .targets import sample_weight_of, survey, target_of
+from .targets import is_read, sample_weight_of, survey, target_of
 from .total import flatten_mean_of_no_weight, mean_of
 
 SHORT_ROW = 800
@@ -57,12 +57,11 @@ def _row_to_take(rows, slot, logits, n_classes, y, s, is_kept):
 
 
 @formula
-def _row_to_sum(rows, slot, places, n_classes, y, targets, centred, options):
+def _row_to_sum(rows, slot, places, n_classes, y, centred, options):
     numbers, z, weight, z_y = rows.numbers, places.logits, options.weight, math.nan
     if options.rank is not None:  # itself: rounding its float64 would make 0 of a subnormal one
         z_y = get(z, max(0, min(y, n_classes - 1)))
-    left_out = is_target_left_out(targets, options)
-    target = None if targets is None or left_out is not None else y
+    target = None if is_target_left_out(y, options) is not None else y
     row = Row(z, n_classes, target, z_y, math.nan, places.soft_targets, weight, None)
     exps, u = exps_in(rows, slot, n_classes), transformed_in(rows, slot, n_classes)
     memory, reference = Memory(None, centred, None, exps, u), get(numbers.top, slot)
@@ -82,15 +81,15 @@ def _row_to_finish(rows, slot, places, n_classes, y, options):
 
 
 @inline
-def _step(n_classes, here, there, slot, to_take, to_sum, to_finish, targets, options):
+def _step(n_classes, here, there, slot, to_take, to_sum, to_finish, options):
     """Sums a row of the set `here`; in `there` finishes one, and takes one in its place."""
     if get(here.numbers.sample_weight, slot) != 0.0:
         sums, row_max = walk(n_classes, to_take, to_sum, to_finish, options)
-        put_sums(here.numbers, slot, sums, to_sum.target, targets, options)
+        put_sums(here.numbers, slot, sums, to_sum.target, options)
     else:
         _, row_max = walk(n_classes, to_take, None, to_finish, options)
-    finish_target(to_finish, there.numbers, slot, targets)
-    put_taken(there.numbers, slot, to_take, row_max, targets, options)
+    finish_target(to_finish, there.numbers, slot)
+    put_taken(there.numbers, slot, to_take, row_max, options)
 
 
 @inline
@@ -116,14 +115,14 @@ def loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, lse_low
             after = nearest_of(start + slot + at_once, rows)
             y, s = target_of(y_of, after), sample_weight_of(s_of, after)
             is_row = start + slot + at_once < rows[1]
-            is_kept = is_row & (y != ignore_index) & (s != 0.0)
+            is_kept = is_row & is_read(y, s, ignore_index)
             to_take = _row_to_take(there, slot, row_pointer(logits, after), n_classes, y, s, is_kept)
             y = target_of(y_of, i)
             row, centred = _row_of(arrays, i), memory.centred
-            to_sum = _row_to_sum(here, slot, row, n_classes, y, y_of, centred, addressed)
+            to_sum = _row_to_sum(here, slot, row, n_classes, y, centred, addressed)
             y = target_of(y_of, before)
             to_finish = _row_to_finish(there, slot, _row_of(arrays, before), n_classes, y, addressed)
-            _step(n_classes, here, there, slot, to_take, to_sum, to_finish, y_of, addressed)
+            _step(n_classes, here, there, slot, to_take, to_sum, to_finish, addressed)
             if is_row and not is_kept:
                 set_derivatives_to_zero(places_at(arrays, after, NOT_PACKED, 0))
         find_shifts(there, y_of, addressed)

@@ -26,7 +26,7 @@ from .row_lanes import row_outputs
 from .shape import n_classes_of, n_rows_of
 from .slots import Slots, empty_slots, put_nothing, put_summed, solve
 from .strided import address, addresses, row_at
-from .targets import sample_weight_of, survey, target_of
+from .targets import is_read, sample_weight_of, survey, target_of
 from .total import flatten_mean_of_no_weight, mean_of
 
 
@@ -38,7 +38,7 @@ def _places(logits, grad, options, i):
 
 @formula
 def _row(places, targets, i, z_y, options):
-    return row_to_sum(places, target_of(targets, i), z_y, address(targets), None, in_addresses(options))
+    return row_to_sum(places, target_of(targets, i), z_y, None, in_addresses(options))
 
 
 @formula
@@ -59,8 +59,7 @@ def solve_row(logits, targets, is_kept, i, z_y, options, loss, lse, lse_low, gra
         row = _row(_places(logits, None, options, i), targets, i, z_y, options)
         sums = sum_of_parts(row, address(block_sums), in_addresses(options))
         s = sample_weight_of(options.sample_weight, i)
-        sums = row_sums(row, sums, address(targets), in_addresses(options))
-        put_summed(addresses(slots), 0, s, sums)
+        put_summed(addresses(slots), 0, s, row_sums(row, sums, in_addresses(options)))
     else:
         put_nothing(addresses(slots), 0)
     outputs = row_outputs(loss, lse, lse_low, options)
@@ -69,17 +68,20 @@ def solve_row(logits, targets, is_kept, i, z_y, options, loss, lse, lse_low, gra
     restore_subnormals(control)
 
 
+@formula
+def _is_among(y, first, last):
+    return False if y is None else (first <= y) & (y < last)
+
+
 @inline
 def finish_part(thread, n_threads, logits, targets, i, scale, options, grad, memory, slots):
     places, y = _places(logits, grad, options, i), target_of(targets, i)
     first, last = part_of_thread(thread, n_threads, places.logits.start, n_classes_of(logits))
     addressed = in_addresses(options)
-    unfinished = unfinished_in(
-        addresses(slots), 0, places, y, address(targets), addresses(memory), scale, addressed
-    )
+    unfinished = unfinished_in(addresses(slots), 0, places, y, addresses(memory), scale, addressed)
     control = flush_subnormals()
     finish_classes(unfinished, first, last, addressed)
-    if first <= y < last:
+    if _is_among(y, first, last):
         finish_target(unfinished, addressed)
     restore_subnormals(control)
     fence()
@@ -98,9 +100,9 @@ def cross_entropy_split(n_threads, logits, targets, ignore_index, divisor, optio
     block_sums = memory_for_sums(logits)
     for i in range(n_rows):
         y, s = target_of(targets, i), sample_weight_of(options.sample_weight, i)
-        is_kept, z_y = (y != ignore_index) & (s != 0.0), math.nan
+        is_kept, z_y = is_read(y, s, ignore_index), math.nan
         if is_kept:
-            z_y = logit_of_target(row_at(logits, i, None, 0), y, targets)
+            z_y = logit_of_target(row_at(logits, i, None, 0), y)
             for thread in prange(n_threads):
                 sum_part_of_row(thread, n_threads, logits, targets, i, z_y, options, grad, memory, block_sums)
         solve_row(logits, targets, is_kept, i, z_y, options, row_losses, lse, None, grad, block_sums, slots)

@@ -7,7 +7,7 @@ from .compile import formula, inline, kernel
 from .options import zero_times_infinity_is_zero
 from .shape import n_rows_of, rows_of_chunk
 from .strided import packed_rows, row_at, to_read
-from .targets import sample_weight_of, survey, target_of
+from .targets import is_read, sample_weight_of, survey, target_of
 from .total import mean_of
 from .vectors import full_vectors_end, load_inside
 
@@ -50,7 +50,7 @@ def _unweighted_loss(probs, soft_targets, y):
 @inline
 def _row_loss(probs, soft_targets, y, ignore_index, s):
     loss = 0.0
-    if y != ignore_index and s != 0.0:
+    if is_read(y, s, ignore_index):
         loss = s * _unweighted_loss(probs, soft_targets, y)
     return loss
 

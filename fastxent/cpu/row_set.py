@@ -122,38 +122,39 @@ def transformed_in(rows, slot, n_classes):
 
 
 @formula
-def _other_max(to_take, row_max, targets):
-    if targets is None:
-        return row_max
+def _other_max(to_take, row_max):
     z, y = to_take.logits, to_take.target
+    if y is None:
+        return row_max
     return largest_other(z, y, get(z, y), 0, to_take.n_classes, row_max)
 
 
 @inline
-def put_taken(numbers, slot, to_take, row_max, targets, options):
+def put_taken(numbers, slot, to_take, row_max, options):
     put(numbers.sample_weight, slot, to_take.sample_weight)
     if to_take.n_classes > 0:
         put(numbers.row_max, slot, row_max)
-        put(numbers.other_max, slot, _other_max(to_take, row_max, targets))
-        _take_target(numbers, slot, to_take, targets, options)
+        put(numbers.other_max, slot, _other_max(to_take, row_max))
+        _take_target(numbers, slot, to_take, options)
 
 
 @formula
-def is_target_left_out(targets, options):
+def is_target_left_out(y, options):
     """True if the target's logit in the copy is −inf, and its exponential 0 by itself; or else None.
 
     Of smoothing's and the entropy's sums it is a part.
     """
     is_summed = options.label_smoothing is not None or options.entropy is not None
-    return None if targets is None or is_summed else True
+    return None if y is None or is_summed else True
 
 
 @formula
-def _take_target(numbers, slot, to_take, targets, options):
-    if targets is not None:
-        put(numbers.z_y, slot, get(to_take.logits, to_take.target))
-        if is_target_left_out(targets, options) is not None:
-            put(to_take.copy, to_take.target, -math.inf)
+def _take_target(numbers, slot, to_take, options):
+    y = to_take.target
+    if y is not None:
+        put(numbers.z_y, slot, get(to_take.logits, y))
+        if is_target_left_out(y, options) is not None:
+            put(to_take.copy, y, -math.inf)
 
 
 @formula
@@ -171,7 +172,7 @@ def find_shifts(rows, targets, options):
 
 
 @formula
-def put_sums(numbers, slot, sums, y, targets, options):
+def put_sums(numbers, slot, sums, y, options):
     tally = over_lanes(sums.tally, options)
     put(numbers.others, slot, reduce_sum(value_of(sums.others)))
     if options.label_smoothing is not None:
@@ -182,7 +183,7 @@ def put_sums(numbers, slot, sums, y, targets, options):
     if options.rank is not None:
         put(numbers.above, slot, tally.above)
     if options.weight is not None:
-        put(numbers.w_y, slot, weight_of(options.weight, targets, y))
+        put(numbers.w_y, slot, weight_of(options.weight, y))
 
 
 @formula
@@ -237,14 +238,14 @@ def shift_in(numbers, slot):
 
 
 @or_none
-def finish_target(to_finish, numbers, slot, targets):
+def finish_target(to_finish, numbers, slot):
     """After all other classes; of an integer target."""
     if to_finish.n_classes > 0:
-        _put_derivatives(to_finish.to, numbers, slot, to_finish.target, targets)
+        _put_derivatives(to_finish.to, numbers, slot, to_finish.target)
 
 
 @formula
-def _put_derivatives(to, numbers, slot, y, targets):
-    if targets is not None:
+def _put_derivatives(to, numbers, slot, y):
+    if y is not None:
         put(to.grad, y, get(numbers.target_grad, slot))
         put_or_none(to.hess, y, get(numbers.target_hess, slot))

@@ -19,7 +19,8 @@ class Survey(NamedTuple):
 
 @formula
 def target_of(targets, i):
-    return -1 if targets is None else targets[i]
+    """None if there are no integer targets."""
+    return None if targets is None else targets[i]
 
 
 @formula
@@ -28,9 +29,15 @@ def sample_weight_of(sample_weight, i):
 
 
 @formula
-def weight_of(weight, targets, y):
+def weight_of(weight, y):
     """The weight of an integer target's class, 1 if there are no weights."""
-    return 1.0 if weight is None or targets is None else weight[y]
+    return 1.0 if weight is None or y is None else weight[y]
+
+
+@formula
+def is_read(y, s, ignore_index):
+    """Whether a row of this target and sample weight is."""
+    return s != 0.0 if y is None else (y != ignore_index) & (s != 0.0)
 
 
 @formula
@@ -59,7 +66,7 @@ def _weight_kept(targets, n_rows, ignore_index, weight, sample_weight):
     total = 0.0
     for i in range(n_rows):
         if targets[i] != ignore_index:
-            total += weight_of(weight, targets, targets[i]) * sample_weight_of(sample_weight, i)
+            total += weight_of(weight, targets[i]) * sample_weight_of(sample_weight, i)
     return total
 
 
