@@ -23,6 +23,7 @@ from ..simd import (
     log1p_of_fraction,
     maximum,
     pointer,
+    positive_part,
     prefetch,
     reduce_sum,
     where,
@@ -78,8 +79,8 @@ def _elements(z, targets, weight, pos_weight, label_smoothing, factor, loss, gra
     yes = fma(y, 1.0 - label_smoothing, 0.5 * label_smoothing)
     no = fma(1.0 - y, 1.0 - label_smoothing, 0.5 * label_smoothing)
     yes = _weighted(yes, pos_weight, j, inside, z)
-    value = zero_times_infinity_is_zero(yes, maximum(0.0, -x))
-    value = value + zero_times_infinity_is_zero(no, maximum(0.0, x))
+    value = zero_times_infinity_is_zero(yes, positive_part(-x))
+    value = value + zero_times_infinity_is_zero(no, positive_part(x))
     value = _weighted(fma(yes + no, log1p_of_fraction(e), value), weight, j, inside, z)
     if grad is not None:
         g = fma(no, where(x < 0.0, e, 1.0), -yes * where(x < 0.0, 1.0, e)) / (1.0 + e)

@@ -5,7 +5,7 @@ For vectors of classes with scalars of the row, or vectors with one row a lane.
 
 from typing import Any, NamedTuple
 
-from ..simd import fma, maximum, narrow, widen
+from ..simd import fma, narrow, positive_part, widen
 from .compile import formula
 from .options import zero_times_infinity_is_zero
 
@@ -68,7 +68,7 @@ def with_slope(g, u, options):
     if options.softcap is not None:
         # −inf, a masked class, has a slope of 0; so has what is rounded to ±softcap or beyond.
         ratio = u * (1.0 / options.softcap)
-        g = g * maximum(0.0, fma(-ratio, ratio, 1.0))
+        g = g * positive_part(fma(-ratio, ratio, 1.0))
     return g
 
 
@@ -103,7 +103,7 @@ def _curvature(h, p, row_factor, options):
 @formula
 def second_derivative(e, factors, options):
     """p·((1 − p)·slope + 2·z_loss·p), where 1 − p has the digits that a rounded p has lost."""
-    complement = maximum(0.0, fma(-factors.prob.low, e, fma(-factors.prob.high, e, 1.0)))
+    complement = positive_part(fma(-factors.prob.low, e, fma(-factors.prob.high, e, 1.0)))
     h = scaled(e, factors.grad) * complement
     return _curvature(h, scaled(e, factors.prob), factors.row_factor, options)
 

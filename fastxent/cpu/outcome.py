@@ -3,7 +3,7 @@
 import math
 from typing import Any, NamedTuple
 
-from ..simd import full_like, log1p, maximum, power, where
+from ..simd import full_like, log1p, positive_part, power, where
 from .compile import formula
 from .derivatives import HighLow
 from .options import is_largest_taken_away, zero_times_infinity_is_zero
@@ -91,7 +91,7 @@ def _inverse_of(sum_exp):
 @formula
 def _all_but_top(others, added, e_top):
     """The sum of all exponentials but the largest, from that of others + added; infinite if that is."""
-    return where(others < math.inf, maximum(0.0, others + added - e_top), others)
+    return where(others < math.inf, positive_part(others + added - e_top), others)
 
 
 @formula

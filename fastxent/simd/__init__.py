@@ -14,6 +14,7 @@ from .arithmetic import (
     minimum,
     narrow,
     polynomial,
+    positive_part,
     reduce_max,
     reduce_sum,
     to_float,

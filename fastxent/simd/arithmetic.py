@@ -101,6 +101,17 @@ def constant(typing_context, x, number):
     return signature(x, x, number), lower
 
 
+@intrinsic
+def positive_part(typing_context, x):
+    """maximum(0, x): of a 0 that it knows, the optimiser makes two instructions, a comparison and a mask."""
+
+    def lower(context, builder, sig, args):
+        zero = _emit_constant(context, builder, context.get_constant(types.float64, 0), types.float64, x)
+        return _emit_maximum(builder, zero, args[0])
+
+    return signature(x, x), lower
+
+
 def _conversion(x, dtype, emit, *others):
     """The definition of an intrinsic that gives x another dtype, lane by lane."""
     result = Vector(dtype, x.lanes) if isinstance(x, Vector) else dtype
