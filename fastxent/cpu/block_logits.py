@@ -8,8 +8,19 @@ loop.
 import math
 from typing import Any, NamedTuple
 
-from ..simd import broadcast, first_lanes, lanes_of, load, maximum, reduce_max, store, where, wide
-from .compile import formula, inline
+from ..simd import (
+    broadcast,
+    first_lanes,
+    has_long_registers,
+    lanes_of,
+    load,
+    maximum,
+    reduce_max,
+    store,
+    where,
+    wide,
+)
+from .compile import formula, inline, specialised_formula
 from .options import PLAIN, transformed
 from .shape import block_length, end_of_block
 from .shift import less_offset
@@ -36,19 +47,32 @@ def _copy_vector(copy, i, given, options):
         store(copy, i, transformed(given, options))
 
 
+@specialised_formula
+def _vector_for(z, softcap):
+    """A wide vector, unless softcap's polynomial needs more registers than there are."""
+    is_wide = softcap is None or has_long_registers()
+    return (lambda z, softcap: wide(z)) if is_wide else (lambda z, softcap: broadcast(0.0, z))
+
+
+@formula
+def _padded_end(z, start, stop):
+    """The end of the wide vectors that hold classes from `start` to `stop`."""
+    return full_vectors_end(wide(z), start, stop + lanes_of(wide(z)) - 1)
+
+
 @inline
 def _largest(copy, z, start, n_classes, options):
     """The largest logit of the block at `start`, as given; into the copy, if any, go all as computed with."""
-    like, stop = wide(z), end_of_block(start, n_classes, z)
+    like, stop = _vector_for(z, options.softcap), end_of_block(start, n_classes, z)
     block_max, full = broadcast(-math.inf, like), full_vectors_end(like, start, stop)
     for j in range(start, full, lanes_of(like)):
         given = load(z, j, like)
         block_max = maximum(given, block_max)
         _copy_vector(copy, j - start, given, options)
-    if full < stop:
-        given = load_logits(z, full, first_lanes(stop - full, like), like)
+    for j in range(full, _padded_end(z, start, stop), lanes_of(like)):
+        given = load_logits(z, j, first_lanes(stop - j, like), like)
         block_max = maximum(given, block_max)
-        _copy_vector(copy, full - start, given, options)
+        _copy_vector(copy, j - start, given, options)
     return float(reduce_max(block_max))
 
 
