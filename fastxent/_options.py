@@ -104,13 +104,16 @@ def check_outputs(
         ("hess_out", given.hess_out),
         ("targets_grad_out", given.targets_grad_out),
     )
-    asked = [(name, out) for name, out in outputs if out is not None]
-    for i, (name, out) in enumerate(asked):
-        for other_name, other in (*inputs, *asked[:i]):
+    others = [(name, array) for name, array in inputs if array is not None]
+    for name, out in outputs:
+        if out is None:
+            continue
+        for other_name, other in others:
             if (name, other_name) == ("targets_grad_out", "targets"):
                 check_same_or_apart(name, out, other_name, np.asarray(other))
             elif (name, other_name) != ("grad_out", "logits"):  # which `output_like` has checked
                 check_apart(name, out, other_name, other)
+        others.append((name, out))
 
 
 def are_off(
