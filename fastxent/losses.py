@@ -241,13 +241,28 @@ def _solve(
         if bad < 0:  # else it is found again below, and raised
             return loss, grad
 
+    outs = loss_out, lse_out, grad_out
+    solve = _on_host
     if _validation.is_on_device(logits):
         from .cuda import losses as on_gpu  # nobody else pays for it
 
-        outs = loss_out, lse_out, grad_out
-        return on_gpu.cross_entropy(
-            logits, targets, axis, ignore_index, reduction, normalizer, outs, with_grad, options_given
-        )
+        solve = on_gpu.cross_entropy
+    return solve(logits, targets, axis, ignore_index, reduction, normalizer, outs, with_grad, options_given)
+
+
+def _on_host(
+    logits: Any,
+    targets: Any,
+    axis: int,
+    ignore_index: int,
+    reduction: Reduction,
+    normalizer: float | None,
+    outs: tuple[Any, Any, Any],
+    with_grad: bool,
+    options_given: tuple[Any, ...],
+) -> tuple[Loss, Any]:
+    """As the function of that signature on a GPU."""
+    loss_out, lse_out, grad_out = outs
     z = _validation.float_array("logits", logits)
     grad = _outputs.output_like("grad_out", grad_out, "logits", z) if with_grad else None
     rows = _validation.classes_last(z, axis)
@@ -257,7 +272,7 @@ def _solve(
     y, soft_targets = _validation.check_targets(targets, z, shape)
     given = _options.Given(*options_given)
     options = cpu.PLAIN
-    if soft_targets is not None or not no_options:
+    if soft_targets is not None or not _options.are_off(*given):
         options = _options.check_options(z, soft_targets, axis, ignored, given)
     _options.check_outputs(z, targets, shape, loss_out, lse_out, grad_out, given)
 
