@@ -89,8 +89,8 @@ def cross_entropy(
         dtype, float32 for half types. Rows that are not read get 0.
     rank_out
         Where to store how many logits of each row are greater than the target's, NaN being greater than
-        all, so that top-k accuracy is `mean(rank_out < k)`: an int64 array of the rows' shape. Rows that
-        are not read get K.
+        all, so that top-k accuracy is `mean(rank_out < k)`: an int64 array of the rows' shape. Rows whose
+        target's logit is NaN, or that are not read, get K.
 
     Returns
     -------

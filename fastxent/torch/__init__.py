@@ -5,7 +5,7 @@
 Functions and modules take what those of PyTorch take, and give what they give to rounding. What fastxent
 does not cover goes to PyTorch's own function: most tensors that are not on the CPU (with one warning), mixed
 dtypes, tensor subclasses, `torch.func` transforms, forward mode, `torch.jit.trace`, and bad input, so that
-errors are the ones you know.
+errors are the ones you know; a target that is no class is an IndexError of fastxent's.
 On a GPU fastxent has `cross_entropy` of class indices, where `fastxent.cuda.is_available()`.
 
 `covered.py` decides who computes, `functional.py` asks for the loss, `solve.py` takes tensors to fastxent's
