@@ -60,7 +60,7 @@ class _Cache(FunctionCache):
 
     def __init__(self, loop):
         super().__init__(loop)
-        self._cache_file = _Files(self._cache_path, self._impl.filename_base, None)
+        self._cache_file = _Files(self._cache_path, loop.__name__, self._impl.filename_base)
 
     def load_overload(self, signature, target_context):
         rtsys.initialize(target_context)
@@ -74,12 +74,25 @@ class _Cache(FunctionCache):
 
 
 class _Files(IndexDataCacheFile):
-    """One for each signature and processor, with the digest of its contents in front; there is no index."""
+    """One for each signature and processor, with the digest of its contents in front; there is no index.
+
+    Names are short: Windows takes no path of 260 characters, and those of Python from its store have some 165
+    before the name.
+    """
+
+    def __init__(self, folder, name, full_name):
+        super().__init__(folder, name, None)
+        self._name, self._full_name = name, full_name
 
     def save(self, key, compiled):
         contents = self._dump(compiled)
-        with self._open_for_write(self._path(key)) as file:
-            file.write(_digest(contents) + contents)
+        try:
+            with self._open_for_write(self._path(key)) as file:
+                file.write(_digest(contents) + contents)
+        except PermissionError:
+            # Windows replaces no file that is open: another process reads what was just written.
+            if self.load(key) is None:
+                raise
 
     def load(self, key):
         try:
@@ -90,8 +103,8 @@ class _Files(IndexDataCacheFile):
         return pickle.loads(contents) if digest == _digest(contents) else None
 
     def _path(self, key):
-        name = _digest(repr((self._version, key)).encode()).hex()[:16]
-        return Path(self._index_path).with_suffix(f".{name}.nbc")
+        digest = _digest(repr((self._full_name, self._version, key)).encode()).hex()[:16]
+        return Path(self._cache_path, f"{self._name}.{digest}.nbc")
 
 
 def _digest(contents):

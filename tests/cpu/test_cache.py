@@ -1,5 +1,6 @@
 """Machine code on disk, lost, damaged, of other sources or written by two at once, changes no result."""
 
+import errno
 import os
 import shutil
 import threading
@@ -12,6 +13,7 @@ import pytest
 from numba import njit, prange, types
 from numba.core.caching import NullCache
 
+from fastxent import cpu
 from fastxent.cpu import cache
 from fastxent.cpu.compile import Kernel
 from tests.processes import PACKAGE, finish, run, start
@@ -116,6 +118,38 @@ def test_a_file_that_cannot_be_read_or_replaced_is_warned_of_once(folder):
     with pytest.warns(RuntimeWarning, match="machine code is not kept") as caught:
         assert [new_process_doubles() for _ in range(2)] == [1, 1]
     assert len(caught) == 1
+
+
+def test_a_file_that_cannot_be_replaced_while_it_is_read_is_not_warned_of(folder, monkeypatch):
+    """So it is on Windows, where several processes compile the same at once."""
+    signature = (types.Array(types.float32, 1, "C"),) * 2
+    function = njit(double)
+    function.compile(signature)
+
+    def save():
+        cache.cache_for(double).save_overload(signature, function.overloads[signature])
+
+    def refuse(source, target):
+        raise PermissionError(errno.EACCES, "in use", target)
+
+    save()
+    monkeypatch.setattr(os, "replace", refuse)
+    save()
+    (file,) = files(folder)
+    file.write_bytes(b"")
+    with pytest.warns(RuntimeWarning, match="in use"):
+        save()
+    assert files(folder) == [file]
+
+
+def test_names_are_short_enough_for_the_deep_folders_of_windows(folder):
+    """260 characters end in NUL; in Python from its store the folder of a user "someone" takes 165."""
+    longest_name_of_a_user, temporary = 20, len(".tmp.0123456789abcdef")
+    room = 260 - len("\0") - (165 - len("someone") + longest_name_of_a_user) - len("\\") - temporary
+    for kernel in vars(cpu).values():
+        if isinstance(kernel, Kernel):
+            name = cache.cache_for(kernel._new_dispatcher(True).py_func)._cache_file._path("key").name
+            assert len(name) <= room, name
 
 
 def test_where_no_source_tells_versions_apart_nothing_is_kept(monkeypatch):
