@@ -100,7 +100,7 @@ def main(arguments: list[str] | None = None) -> None:
         )
     )
     activation_table = report.contest_table(of_activations, "float32")
-    print(circumstances, table, activation_table, costs, report.goal_table(found), sep="\n\n")
+    report.show(circumstances, table, activation_table, costs, report.goal_table(found))
     if wanted.write:
         if has_long_registers():
             report.picture(seconds, report.PICTURE)
@@ -108,10 +108,7 @@ def main(arguments: list[str] | None = None) -> None:
             sections = {"contest": contest_section, "activations": activation_table, "costs": costs}
         else:
             sections = {"without AVX-512": "\n\n".join((table, activation_table, costs, circumstances))}
-        text = report.README.read_text()
-        for name, content in sections.items():
-            text = report.between_markers(text, name, content)
-        report.README.write_text(text)
+        report.into_readme(sections)
 
 
 if __name__ == "__main__":

@@ -50,10 +50,9 @@ def main(arguments: list[str] | None = None) -> None:
         tables.append(report.error_table(what, names, rows))
     modules = {module for name in names for module in accuracy.CONTENDERS[name].needs}
     content = "\n\n".join([*tables, report.circumstances(modules)])
-    print(content)
+    report.show(content)
     if wanted.write:
-        text = report.between_markers(report.README.read_text(), "accuracy", content)
-        report.README.write_text(text)
+        report.into_readme({"accuracy": content})
 
 
 if __name__ == "__main__":

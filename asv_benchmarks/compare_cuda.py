@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> None:
     for case in tqdm(cases, unit="case"):
         with new_process() as run:
             seconds[case] = run(cuda_losses.contest, *case, 2 if wanted.quick else wanted.rounds)
-    print(report.cuda_table(seconds), report.gpu_circumstances(), sep="\n\n")
+    report.show(report.cuda_table(seconds), report.gpu_circumstances())
 
 
 if __name__ == "__main__":

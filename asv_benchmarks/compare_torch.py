@@ -44,10 +44,9 @@ def main(arguments: list[str] | None = None) -> None:
         peaks = {name: measured(step) for name, step in memory.items()}
     table = report.torch_table(seconds, f"memory beside the logits, {of_memory}", peaks)
     circumstances = report.circumstances(["torch"])
-    print(table, circumstances, sep="\n\n")
+    report.show(table, circumstances)
     if wanted.write:
-        text = report.between_markers(report.README.read_text(), "torch", f"{table}\n\n{circumstances}")
-        report.README.write_text(text)
+        report.into_readme({"torch": f"{table}\n\n{circumstances}"})
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import functools
 import importlib
 import inspect
+import io
 import os
 import re
 import subprocess
@@ -293,7 +294,7 @@ def test_report_keeps_losing_cells_and_draws_them(tmp_path):
     }
     assert report.contest_table(seconds).splitlines()[2] == "| 16×10 | 1 | 0.50 | 0.75 | 0.25× |"
     report.picture(seconds, tmp_path / "roofline.svg")
-    assert "SciPy" in (tmp_path / "roofline.svg").read_text()
+    assert "SciPy" in (tmp_path / "roofline.svg").read_text(encoding="utf-8")
 
 
 def test_tables_go_between_their_markers_and_nowhere_else():
@@ -301,9 +302,21 @@ def test_tables_go_between_their_markers_and_nowhere_else():
     assert report.between_markers(text, "t", "new") == "a\n<!-- t -->\n\nnew\n\n<!-- /t -->\nb"
     with pytest.raises(ValueError, match="0 sections"):
         report.between_markers(text, "u", "new")
-    readme = report.README.read_text()
+    readme = report.README.read_text(encoding="utf-8")
     for name in ("accuracy", "activations", "contest", "costs", "torch", "without AVX-512"):
         report.between_markers(readme, name, "")
+
+
+def test_reports_are_in_utf_8_on_systems_with_another_encoding(tmp_path, monkeypatch):
+    printed, readme = io.BytesIO(), tmp_path / "README.md"
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(printed, encoding="cp1252"))
+    report.show("≤ 1")
+    sys.stdout.flush()
+    assert printed.getvalue().decode() == f"≤ 1{os.linesep}"
+    readme.write_bytes("≤\n<!-- t -->\n<!-- /t -->\n".encode())
+    monkeypatch.setattr(report, "README", readme)
+    report.into_readme({"t": "≥"})
+    assert readme.read_bytes() == "≤\n<!-- t -->\n\n≥\n\n<!-- /t -->\n".encode()
 
 
 def test_what_was_measured_is_named_with_its_version():

@@ -1,8 +1,10 @@
 """The tables, in Markdown, and the picture; and how they get into the README."""
 
+import io
 import itertools
 import platform
 import re
+import sys
 from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
@@ -129,6 +131,20 @@ def picture(seconds: Seconds, path: Path) -> None:
     axes.grid(axis="y", alpha=0.3)
     figure.legend(loc="outside right upper", frameon=False)
     figure.savefig(path, metadata={"Date": None})
+
+
+def show(*sections: str) -> None:
+    """Print them, in UTF-8: on Windows a file or pipe may have an encoding that has no ≤."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")
+    print(*sections, sep="\n\n")
+
+
+def into_readme(sections: dict[str, str]) -> None:
+    text = README.read_text(encoding="utf-8")
+    for name, content in sections.items():
+        text = between_markers(text, name, content)
+    README.write_text(text, encoding="utf-8", newline="\n")
 
 
 def between_markers(text: str, name: str, content: str) -> str:

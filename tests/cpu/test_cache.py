@@ -247,13 +247,13 @@ def test_a_change_in_a_file_of_other_files_is_not_answered_from_the_cache(releas
 
     before = sigmoid()
     changed = release / "fastxent" / "simd" / "elementary.py"
-    old = changed.read_text()
-    new = old.replace("exp=(1.0, 1.0, 0.499999934,", "exp=(3.0, 1.0, 0.499999934,")
+    old = changed.read_bytes()
+    new = old.replace(b"exp=(1.0, 1.0, 0.499999934,", b"exp=(3.0, 1.0, 0.499999934,")
     assert new != old
-    changed.write_text(new)
+    changed.write_bytes(new)
     assert sigmoid() != before == "0.7310586\n"
     kept = files(tmp_path / "cache")
-    changed.write_text(old)
+    changed.write_bytes(old)
     assert sigmoid() == before
     assert files(tmp_path / "cache") == kept, "an unchanged release was compiled again"
 
@@ -262,7 +262,7 @@ UPGRADED = """
 import numpy as np, fastxent
 from pathlib import Path
 kernel = Path(fastxent.__file__).parent / "cpu" / "sigmoid_blocks.py"
-kernel.write_text(kernel.read_text().replace("1.0) / (1.0 + e)", "2.0) / (1.0 + e)"))
+kernel.write_bytes(kernel.read_bytes().replace(b"1.0) / (1.0 + e)", b"2.0) / (1.0 + e)"))
 print(fastxent.sigmoid(np.ones(3, np.float32))[0])
 """
 
@@ -303,9 +303,9 @@ def test_a_users_cached_function_is_compiled_anew_after_an_upgrade_of_any_file(r
         return float(compiled), float(called), int(hits)
 
     def upgrade(module, old, new):
-        source = (release / "fastxent" / module).read_text()
+        source = (release / "fastxent" / module).read_text(encoding="utf-8")
         assert source.count(old) == 1
-        (release / "fastxent" / module).write_text(source.replace(old, new))
+        (release / "fastxent" / module).write_text(source.replace(old, new), encoding="utf-8")
 
     first, *others = losses()
     assert others == [first, 0]
