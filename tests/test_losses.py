@@ -65,6 +65,8 @@ def rounded_ulp_error(result, true_result):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", [*SHAPES, (2, 128256)], ids=str)
 def test_row_losses_and_gradient_are_right_to_the_promised_digits(shape, dtype):
+    if dtype is np.float64 and not truth.IS_EXTENDED:
+        pytest.skip("the truth has no more digits than the results")
     logits, targets = problem(*shape, dtype)
     loss, grad = fastxent.cross_entropy_with_grad(logits, targets, reduction="none")
     assert loss.dtype == grad.dtype == dtype

@@ -3,6 +3,9 @@
 import mpmath
 import numpy as np
 
+IS_EXTENDED = np.finfo(np.longdouble).nmant > np.finfo(np.float64).nmant
+"""Whether there is more than float64; not so on Windows and on Apple silicon."""
+
 
 def problem(n_rows, n_classes, dtype=np.float64, spread=3.0, seed=0):
     rng = np.random.default_rng(seed)
