@@ -1,7 +1,8 @@
 """The losses of fastxent.torch beside PyTorch's own: forward and backward through autograd, and memory.
 
 Each case gets a process, in which both take turns on the same tensors, and give the same loss and gradient,
-or the command fails. Prints the table; takes about two minutes.
+or the command fails. Prints the table; takes about two minutes. Windows does not tell Python, as other
+systems do, how much memory a process took at most: there the command fails.
 
     python -m pip install -e '.[bench]' torch==2.13.0
     python asv_benchmarks/compare_torch.py           # prints the table
