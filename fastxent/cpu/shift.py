@@ -28,6 +28,7 @@ from ..simd import (
     fma,
     maximum,
     minimum,
+    narrow,
     reduced_for_exp,
     round_to_integer,
     two_to_minus,
@@ -41,6 +42,12 @@ LOG2_E = 1 / math.log(2)
 class Shift(NamedTuple):
     offset: float
     exponent: float
+
+
+@formula
+def narrowed(shift, z):
+    """In the dtype of z."""
+    return Shift(narrow(shift.offset, z), narrow(shift.exponent, z))
 
 
 @formula

@@ -32,7 +32,7 @@ from .options import transformed
 from .outcome import RowSums
 from .row_block import BlockSums
 from .shape import BLOCK, block_length, end_of_block, n_classes_of, number_of_blocks
-from .shift import Shift, ratio, shift_for, shifted_exp
+from .shift import narrowed, ratio, shift_for, shifted_exp
 from .sums import Sums, plus_block
 from .tally import Tally, empty_tally, empty_terms, reference_for, tallied, together
 from .tile import (
@@ -164,11 +164,6 @@ def _top_of(tops, start, options):
 
 
 @formula
-def _narrowed(shift, z):
-    return Shift(narrow(shift.offset, z), narrow(shift.exponent, z))
-
-
-@formula
 def _class_after(k, j, first, stop, lanes):
     """The class that `_sum_block` takes after class k, which shares a lane with class j; the last if none."""
     end = min(first + WIDTH * lanes, stop)
@@ -209,13 +204,13 @@ def sum_blocks(memory, tile, options):
     for start in range(0, tile.n_classes, block_length(z)):
         top, other = widen(_top_of(memory.tops, start, options)), _top_of(memory.others_max, start, options)
         shift, reference = shift_for(top, z), narrow(reference_for(top, z), z)
-        stop, narrowed = end_of_block(start, tile.n_classes, z), _narrowed(shift, z)
-        bias = bias_for(other, narrowed, tile.y, options)
-        _sum_block(tile, memory, start, stop, z_y, narrowed, bias, reference, options)
+        stop, near = end_of_block(start, tile.n_classes, z), narrowed(shift, z)
+        bias = bias_for(other, near, tile.y, options)
+        _sum_block(tile, memory, start, stop, z_y, near, bias, reference, options)
         others = _exact_sum_of_groups(memory.others_high, memory.others_low, memory.others_bias, z)
         block = Sums(others, shift, top, _tally_of_groups(memory, z, options))
         sums = plus_block(sums, block, start, stop, tile.y, u_y, z, options)
-    e_top = widen(shifted_exp(narrow(sums.top, z), _narrowed(sums.shift, z)))
+    e_top = widen(shifted_exp(narrow(sums.top, z), narrowed(sums.shift, z)))
     return RowSums(sums.others, u_y, w_y, sums.top, e_top, sums.shift, sums.tally)
 
 
