@@ -1,81 +1,81 @@
 """A few short rows: what there is one of for each, side by side, so that it is computed one row a lane."""
 
-import math
 from typing import Any, NamedTuple
 
 from ..simd import (
     broadcast,
     empty_float64,
     empty_row,
+    first_lanes,
     get,
     lanes_of,
     narrow,
-    put,
-    reduce_sum,
     skip,
     store,
     where,
     widen,
+    widest,
 )
-from .block_logits import largest_other
-from .compile import formula, inline, or_none
+from .compile import formula
 from .derivatives import Factors, HighLow, factors_for, target_derivatives
-from .exact_sum import bias_for, value_of
+from .exact_sum import bias_for
+from .loss_row import Arrays
 from .options import transformed
 from .outcome import RowSums, outcome_of, slopes_of
-from .row_lanes import set_row_lanes
+from .row_lanes import RowOutputs, set_row_lanes
 from .shape import BLOCK, n_classes_of
-from .shift import Shift, shift_for, shifted_exp
-from .short_row import copy_length
-from .strided import put_or_none, scratch_transformed, skip_or_none
-from .tally import Tally, over_lanes
-from .targets import weight_of
+from .shift import Shift, narrowed, shift_for, shifted_exp
+from .strided import address, scratch_transformed, skip_or_none
+from .tally import Tally
 from .vectors import load_float64
 
 _SET = BLOCK + BLOCK // 2
 """Vectors that the rows of a set have at most."""
 
 
+class Chunk(NamedTuple):
+    """The rows that share working memory, what is asked of them, and where it goes."""
+
+    rows: Any  # the first, and that after the last
+    n_classes: int
+    arrays: Arrays
+    targets: Any  # an address, as is the next
+    sample_weight: Any
+    ignore_index: int
+    scale: float  # 1 over the divisor
+    options: Any  # in addresses
+    outputs: RowOutputs
+
+
 class Numbers(NamedTuple):
-    """Each an address of as many float64 as there may be rows."""
+    """Of a row, of every row one a lane, or where they are; in the order in which they become known."""
 
     sample_weight: Any  # 0 if no row is there
     row_max: Any
     other_max: Any  # but for the target's logit
-    top: Any  # the largest transformed
-    bias: Any  # of the exponentials that are summed
     z_y: Any
-    w_y: Any
-    shift_offset: Any
-    shift_exponent: Any
+    w_y: Any  # if there are weights
+    top: Any  # the largest transformed
+    shift: Shift
+    bias: Any  # of the exponentials that are summed
     others: Any
-    mass: Any
-    mass_gap: Any
-    entropy_gap: Any
-    above: Any
-    grad_high: Any
-    grad_low: Any
-    prob_high: Any
-    prob_low: Any
-    row_factor: Any
-    log_top: Any
+    tally: Tally
+    factors: Factors
     target_grad: Any
     target_hess: Any
 
 
-class RowSet(NamedTuple):
-    numbers: Numbers
+_N_NUMBERS = 22
+"""With those in tuples."""
+
+
+class SetMemory(NamedTuple):
+    """Working memory for two sets, for one, or for a row and those after it in its set."""
+
+    numbers: Any  # of each as many float64 as there may be rows
     exps: Any  # or copies of logits
     transformed: Any
-
-
-class Scratch(NamedTuple):
-    """Working memory for two sets, and for the logits of a row less their offset."""
-
-    numbers: Any
-    exps: Any
-    transformed: Any
-    centred: Any
+    centred: Any  # the logits of one row, less their offset
 
 
 @formula
@@ -85,11 +85,22 @@ def rows_in_set(n_classes, z):
 
 
 @formula
-def scratch_for(logits, grad, options):
-    n_classes = n_classes_of(logits)
+def copy_length(n_classes, z):
+    """Of a row: whole vectors, however wide."""
+    lanes = lanes_of(widest(z))
+    return (n_classes + lanes - 1) // lanes * lanes
+
+
+@formula
+def memory_for_sets(logits, grad, options):
+    """In which no row is yet."""
+    n_classes, n_numbers = n_classes_of(logits), 2 * _N_NUMBERS
     size = 2 * rows_in_set(n_classes, logits) * copy_length(n_classes, logits)
-    return Scratch(
-        empty_float64(2 * len(Numbers._fields) * lanes_of(logits)),
+    numbers, zeros = empty_float64(n_numbers * lanes_of(logits)), widen(broadcast(0.0, logits))
+    for n in range(n_numbers):
+        store(address(numbers), n * lanes_of(logits), zeros)
+    return SetMemory(
+        numbers,
         empty_row(size, logits),
         scratch_transformed(grad, size, options),
         empty_row(copy_length(n_classes, logits), logits),
@@ -97,155 +108,104 @@ def scratch_for(logits, grad, options):
 
 
 @formula
-def set_in(scratch, which, n_classes):
-    z, n = scratch.exps, len(Numbers._fields)
-    places = (skip(scratch.numbers, (which * n + field) * lanes_of(z)) for field in range(n))
+def memory_of_set(memory, which, n_classes):
+    z = memory.exps
     first = which * rows_in_set(n_classes, z) * copy_length(n_classes, z)
-    return RowSet(Numbers(*places), skip(scratch.exps, first), skip_or_none(scratch.transformed, first))
-
-
-@formula
-def clear(rows):
-    """No row is there."""
-    for place in rows.numbers:
-        store(place, 0, widen(broadcast(0.0, rows.exps)))
-
-
-@formula
-def exps_in(rows, slot, n_classes):
-    return skip(rows.exps, slot * copy_length(n_classes, rows.exps))
-
-
-@formula
-def transformed_in(rows, slot, n_classes):
-    return skip_or_none(rows.transformed, slot * copy_length(n_classes, rows.exps))
-
-
-@formula
-def _other_max(to_take, row_max):
-    z, y = to_take.logits, to_take.target
-    if y is None:
-        return row_max
-    return largest_other(z, y, get(z, y), 0, to_take.n_classes, row_max)
-
-
-@inline
-def put_taken(numbers, slot, to_take, row_max, options):
-    put(numbers.sample_weight, slot, to_take.sample_weight)
-    if to_take.n_classes > 0:
-        put(numbers.row_max, slot, row_max)
-        put(numbers.other_max, slot, _other_max(to_take, row_max))
-        _take_target(numbers, slot, to_take, options)
-
-
-@formula
-def is_target_left_out(y, options):
-    """True if the target's logit in the copy is −inf, and its exponential 0 by itself; or else None.
-
-    Of smoothing's and the entropy's sums it is a part.
-    """
-    is_summed = options.label_smoothing is not None or options.entropy is not None
-    return None if y is None or is_summed else True
-
-
-@formula
-def _take_target(numbers, slot, to_take, options):
-    y = to_take.target
-    if y is not None:
-        put(numbers.z_y, slot, get(to_take.logits, y))
-        if is_target_left_out(y, options) is not None:
-            put(to_take.copy, y, -math.inf)
-
-
-@formula
-def find_shifts(rows, targets, options):
-    z, numbers = rows.exps, rows.numbers
-    top, other = (
-        transformed(narrow(load_float64(place, 0, z), z), options)
-        for place in (numbers.row_max, numbers.other_max)
+    return memory._replace(
+        numbers=skip(memory.numbers, which * _N_NUMBERS * lanes_of(z)),
+        exps=skip(z, first),
+        transformed=skip_or_none(memory.transformed, first),
     )
+
+
+@formula
+def memory_of_row(memory, slot, n_classes):
+    first = slot * copy_length(n_classes, memory.exps)
+    return memory._replace(
+        numbers=skip(memory.numbers, slot),
+        exps=skip(memory.exps, first),
+        transformed=skip_or_none(memory.transformed, first),
+    )
+
+
+@formula
+def _named(n):
+    """All numbers, one after the other, by their names."""
+    shift, tally = Shift(*n[6:8]), Tally(*n[10:14])
+    factors = Factors(HighLow(*n[14:16]), HighLow(*n[16:18]), *n[18:20])
+    return Numbers(*n[:6], shift, *n[8:10], tally, factors, *n[20:])
+
+
+@formula
+def places_of(memory):
+    lanes = lanes_of(memory.exps)
+    return _named(tuple(skip(memory.numbers, n * lanes) for n in range(_N_NUMBERS)))
+
+
+@formula
+def numbers_of_row(memory):
+    lanes = lanes_of(memory.exps)
+    return _named(tuple(get(memory.numbers, n * lanes) for n in range(_N_NUMBERS)))
+
+
+@formula
+def _numbers_of_set(memory):
+    z = memory.exps
+    return _named(tuple(load_float64(memory.numbers, n * lanes_of(z), z) for n in range(_N_NUMBERS)))
+
+
+@formula
+def _store_numbers(places, numbers):
+    """One number of every row, or a tuple of some."""
+    if isinstance(numbers, tuple):
+        for place, number in zip(places, numbers, strict=True):
+            _store_numbers(place, number)
+    else:
+        store(places, 0, widen(numbers))
+
+
+@formula
+def find_shifts(memory, chunk):
+    """Of rows that are taken."""
+    z, options, taken, to = memory.exps, chunk.options, _numbers_of_set(memory), places_of(memory)
+    top = transformed(narrow(taken.row_max, z), options)
+    other = transformed(narrow(taken.other_max, z), options)
     shift = shift_for(top, z)
-    store(numbers.top, 0, widen(top))
-    store(numbers.bias, 0, widen(bias_for(other, shift, targets, options)))
-    store(numbers.shift_offset, 0, widen(shift.offset))
-    store(numbers.shift_exponent, 0, widen(shift.exponent))
+    _store_numbers(to.top, top)
+    _store_numbers(to.shift, shift)
+    _store_numbers(to.bias, bias_for(other, shift, chunk.targets, options))
 
 
 @formula
-def put_sums(numbers, slot, sums, y, options):
-    tally = over_lanes(sums.tally, options)
-    put(numbers.others, slot, reduce_sum(value_of(sums.others)))
-    if options.label_smoothing is not None:
-        put(numbers.mass, slot, tally.mass)
-        put(numbers.mass_gap, slot, tally.mass_gap)
-    if options.entropy is not None:
-        put(numbers.entropy_gap, slot, tally.entropy_gap)
-    if options.rank is not None:
-        put(numbers.above, slot, tally.above)
-    if options.weight is not None:
-        put(numbers.w_y, slot, weight_of(options.weight, y))
+def _row_sums(summed, z, chunk):
+    """What is to be solved."""
+    u_y = widen(transformed(narrow(summed.z_y, z), chunk.options))
+    e_top = widen(shifted_exp(narrow(summed.top, z), narrowed(summed.shift, z)))
+    # Lanes beyond the row are above a NaN too.
+    above = where(summed.z_y == summed.z_y, summed.tally.above, float(chunk.n_classes))
+    tally, w_y = summed.tally._replace(above=above), 1.0 if chunk.options.weight is None else summed.w_y
+    return RowSums(summed.others, u_y, w_y, summed.top, e_top, summed.shift, tally)
 
 
 @formula
-def solve_set(rows, start, inside, n_classes, targets, scale, outputs, grad, options):
-    """What the rows are finished with is stored, and where inside the results that are one a row."""
-    z, numbers = rows.exps, Numbers(*(load_float64(place, 0, rows.exps) for place in rows.numbers))
-    s, w_y = numbers.sample_weight, numbers.w_y
-    if options.weight is None:
-        w_y = widen(broadcast(1.0, z))
-    z_y, top = narrow(numbers.z_y, z), narrow(numbers.top, z)
-    u_y = widen(transformed(z_y, options))
-    shift = Shift(numbers.shift_offset, numbers.shift_exponent)
-    e_top = widen(shifted_exp(top, Shift(narrow(shift.offset, z), narrow(shift.exponent, z))))
-    above = where(z_y == z_y, numbers.above, float(n_classes))
-    tally = Tally(numbers.mass, numbers.mass_gap, numbers.entropy_gap, above)
-    sums = RowSums(numbers.others, u_y, w_y, numbers.top, e_top, shift, tally)
-    if grad is not None:
-        slopes = slopes_of(targets, n_classes, sums, options)
-        _store_factors(rows, slopes, s * scale)
-        if targets is not None:
-            g, h = target_derivatives(slopes, w_y, u_y, n_classes, s * scale, options)
-            store(rows.numbers.target_grad, 0, g)
-            store(rows.numbers.target_hess, 0, h)
-    outcome = outcome_of(targets, n_classes, sums, options)
-    set_row_lanes(outputs, start, inside, s != 0.0, s, outcome, above, n_classes)
+def _store_solved(memory, sums, row_factor, chunk):
+    """What the rows are finished with."""
+    targets, n_classes, options, to = chunk.targets, chunk.n_classes, chunk.options, places_of(memory)
+    slopes = slopes_of(targets, n_classes, sums, options)
+    _store_numbers(to.factors, factors_for(slopes, row_factor, 1.0, memory.exps))
+    if targets is not None:
+        g, h = target_derivatives(slopes, sums.w_y, sums.u_y, n_classes, row_factor, options)
+        _store_numbers(to.target_grad, g)
+        _store_numbers(to.target_hess, h)
 
 
 @formula
-def _store_factors(rows, slopes, row_factor):
-    to, factors = rows.numbers, factors_for(slopes, row_factor, 1.0, rows.exps)
-    store(to.grad_high, 0, widen(factors.grad.high))
-    store(to.grad_low, 0, widen(factors.grad.low))
-    store(to.prob_high, 0, widen(factors.prob.high))
-    store(to.prob_low, 0, widen(factors.prob.low))
-    store(to.row_factor, 0, widen(factors.row_factor))
-    store(to.log_top, 0, widen(factors.log_top))
-
-
-@formula
-def factors_in(numbers, slot):
-    return Factors(
-        HighLow(get(numbers.grad_high, slot), get(numbers.grad_low, slot)),
-        HighLow(get(numbers.prob_high, slot), get(numbers.prob_low, slot)),
-        get(numbers.row_factor, slot),
-        get(numbers.log_top, slot),
-    )
-
-
-@formula
-def shift_in(numbers, slot):
-    return Shift(get(numbers.shift_offset, slot), get(numbers.shift_exponent, slot))
-
-
-@or_none
-def finish_target(to_finish, numbers, slot):
-    """After all other classes; of an integer target."""
-    if to_finish.n_classes > 0:
-        _put_derivatives(to_finish.to, numbers, slot, to_finish.target)
-
-
-@formula
-def _put_derivatives(to, numbers, slot, y):
-    if y is not None:
-        put(to.grad, y, get(numbers.target_grad, slot))
-        put_or_none(to.hess, y, get(numbers.target_hess, slot))
+def solve(memory, start, chunk):
+    """Of rows that are summed, the first of them row `start`."""
+    z, n_classes, (first, stop), summed = memory.exps, chunk.n_classes, chunk.rows, _numbers_of_set(memory)
+    s, sums = summed.sample_weight, _row_sums(summed, z, chunk)
+    if chunk.arrays.grad is not None:
+        _store_solved(memory, sums, s * chunk.scale, chunk)
+    outcome = outcome_of(chunk.targets, n_classes, sums, chunk.options)
+    inside = first_lanes(where(start < first, 0, min(rows_in_set(n_classes, z), stop - start)), z)
+    set_row_lanes(chunk.outputs, start, inside, s != 0.0, s, outcome, sums.tally.above, n_classes)
