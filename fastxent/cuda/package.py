@@ -97,7 +97,10 @@ def empty(shape: tuple[int, ...], dtype: np.dtype[Any], stream: Any) -> Any:
 
 
 def to_device(array: NDArray[Any], stream: Any) -> Any:
-    return numba_cuda.to_device(array, stream=stream)
+    if IS_SIMULATED or array.dtype.name != "bfloat16":
+        return numba_cuda.to_device(array, stream=stream)
+    # Numba asks for the host's memory as a buffer of Python, and bfloat16 has none.
+    return numba_cuda.to_device(array.view(np.uint16), stream=stream).view(array.dtype)
 
 
 def to_host(array: Any, stream: Any) -> NDArray[Any]:

@@ -74,6 +74,16 @@ def test_no_address_on_the_host_is_given_for_an_array_of_no_elements(monkeypatch
     assert package.device_array(LOGITS)["data"][0] == LOGITS.ctypes.data
 
 
+def test_bfloat16_is_moved_as_what_has_a_buffer(monkeypatch):
+    bfloat16 = pytest.importorskip("ml_dtypes").bfloat16
+    monkeypatch.setattr(package, "IS_SIMULATED", False)
+    monkeypatch.setattr(package.numba_cuda, "to_device", lambda a, stream: np.array(memoryview(a)))
+    for half in (LOGITS.astype(bfloat16), LOGITS.astype(bfloat16).T, np.empty((0, 5), bfloat16)):
+        there = package.to_device(half, 0)
+        assert (there.dtype, there.shape) == (bfloat16, half.shape)
+        assert np.array_equal(there, half)
+
+
 def test_moving_keeps_values_and_what_is_there_stays():
     there = to_device(LOGITS[:, ::2])
     assert np.array_equal(to_host(there), LOGITS[:, ::2])
