@@ -5,8 +5,6 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from numba.core.errors import NumbaPerformanceWarning
-
 from .package import IS_SIMULATED, WARP
 
 MOST_THREADS = 2 * WARP if IS_SIMULATED else 512
@@ -17,7 +15,7 @@ def launch(kernel: Any, n_blocks: int, n_threads: int, stream: Any, *arguments: 
     if n_blocks == 0:
         return
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NumbaPerformanceWarning)  # of few blocks, where there are few rows
+        warnings.filterwarnings("ignore", "Grid size")  # of few rows; each numba.cuda has a class of its own
         configured = kernel[n_blocks, n_threads, stream]
     configured(*arguments)
 

@@ -8,6 +8,7 @@ import pytest
 from numba import config, types
 
 from fastxent.cuda import activation_rows, loss_rows, survey
+from fastxent.cuda.launch import launch
 from fastxent.cuda.options import Arrays, Numbers, On, arithmetic_of, bits_of
 
 pytestmark = pytest.mark.exhaustive
@@ -104,3 +105,10 @@ def test_the_survey_and_the_mean_compile(targets):
     signature = array(targets), types.int64, types.int64, types.float64, weights, has, state
     assert "shfl.sync" in compiled(survey.survey, *signature)
     assert "shfl.sync" in compiled(survey.mean_of, array(np.float32), state)
+
+
+def test_a_launch_of_few_blocks_warns_of_nothing(monkeypatch):
+    calls = []
+    monkeypatch.setattr(type(survey.survey), "call", lambda *arguments: calls.append(arguments))
+    launch(survey.survey, 1, 32, 0, "an argument")
+    assert len(calls) == 1
