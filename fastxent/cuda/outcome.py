@@ -75,7 +75,8 @@ def outcome_of(sums, row, on, c):
 @device
 def gradient(u, is_target, m, outcome, top, factor, on, c):
     """By one logit as it was given; m is its class's mass."""
-    g = outcome.target_grad if is_target else exp(u - top) * (outcome.inverse_sum_exp * outcome.slope)
+    g = exp(u - top) * (outcome.inverse_sum_exp * outcome.slope)
+    g = outcome.target_grad if is_target else g
     if on.label_smoothing:
         g = g - m
     if on.softcap:

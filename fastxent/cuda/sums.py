@@ -67,8 +67,10 @@ def plus_vector(sums, row, j, u, weight, on, c):
         top = u[k] if u[k] > top else top
     top = c.largest if top > c.largest else top
     _, others, entropy_gap, mass, mass_gap, above = with_top(sums, top, on, c)
+    target = row.target - j
     for k in range(len(u)):
-        e = c.zero if j + k == row.target else exp(u[k] - top)
+        e = exp(u[k] - top)
+        e = c.zero if k == target else e  # chosen, not jumped around
         others = others + e
         if on.entropy:
             entropy_gap = entropy_gap + zero_wins(e, top - u[k], c)
