@@ -18,6 +18,13 @@ class Scratch(NamedTuple):
     results: Any
 
 
+class Slope(NamedTuple):
+    """What the derivatives of all classes of a row are multiplied by."""
+
+    is_any: Any
+    factor: Any
+
+
 @device
 def row_at(i, arrays, ignore_index, decode, on, c):
     """A row that is not kept has no classes; the survey has seen that targets are right."""
@@ -52,22 +59,23 @@ def sum_vector(sums, row, logits, j, raw, u, weight, decode, on, c):
 
 
 @device
-def finish_vector(row, j, u, scratch, top, outcome, arrays, state, encode, encode_hess, on, c):
-    """Stores the derivatives of the classes from j on; u is used up.
+def slope_of(row, state, c):
+    """None for a row that is not kept, and for all rows of a mean over classes that weigh 0."""
+    is_any = row.n_classes > 0 and state[SCALE] != 0.0
+    return Slope(is_any, cast(state[SCALE], c.zero) * row.sample_weight)
 
-    0 for a row that is not kept, and for all rows of a mean over classes that weigh 0, even if they hold NaN.
-    """
-    results = scratch.results
-    has_slope = row.n_classes > 0 and state[SCALE] != 0.0
-    factor = cast(state[SCALE], c.zero) * row.sample_weight
+
+@device
+def finish_vector(row, j, u, scratch, top, outcome, arrays, slope, encode, encode_hess, on, c):
+    """Stores the derivatives of the classes from j on; u is used up. 0 without a slope, even of NaN."""
+    results, target = scratch.results, row.target - j
     for k in range(len(u)):
         m = mass_of(row, j + k, arrays.weight, on, c) if on.label_smoothing else c.zero
-        is_target = j + k == row.target
-        g = gradient(u[k], is_target, m, outcome, top, factor, on, c)
-        results[k] = g if has_slope else c.zero
+        g = gradient(u[k], k == target, m, outcome, top, slope.factor, on, c)
+        results[k] = g if slope.is_any else c.zero
         if on.hess:
-            h = second_derivative(u[k], is_target, outcome, top, factor, on, c)
-            u[k] = h if has_slope else c.zero
+            h = second_derivative(u[k], k == target, outcome, top, slope.factor, on, c)
+            u[k] = h if slope.is_any else c.zero
     put(arrays.grad[row.a, row.b], j, scratch.grad, results, encode)
     if on.hess:
         put(arrays.hess[row.a, row.b], j, scratch.hess, u, encode_hess)

@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from .loss_row import Scratch, finish_vector, read_vector, row_at, sum_vector, write_row
+from .loss_row import Scratch, finish_vector, read_vector, row_at, slope_of, sum_vector, write_row
 from .options import On, arithmetic_of, bits_of, vector_length
 from .outcome import outcome_of
 from .package import cuda, decoded, encoded, kernel
@@ -51,7 +51,7 @@ def cross_entropy_rows(storage: str, grad_storage: str, hess_storage: str, on: O
             for j in range(first, row.n_classes, step):
                 sums = sum_vector(sums, row, logits, j, raw, u[0], arrays.weight, decode, on, c)
         sums = of_block(sums, on, c)
-        outcome = outcome_of(sums, row, on, c)
+        outcome, slope = outcome_of(sums, row, on, c), slope_of(row, state, c)
         if cuda.threadIdx.x == 0:
             write_row(row, sums, outcome, arrays, on, c)
         if on.grad and keeps:
@@ -59,14 +59,14 @@ def cross_entropy_rows(storage: str, grad_storage: str, hess_storage: str, on: O
                 j = first + v * step
                 if j < logits.size:
                     finish_vector(
-                        row, j, u[v], scratch, sums.top, outcome, arrays, state, encode, encode_hess, on, c
+                        row, j, u[v], scratch, sums.top, outcome, arrays, slope, encode, encode_hess, on, c
                     )
         elif on.grad:
             for v in range(n_steps - 1, -1, -1):  # what was read last may still be in the cache
                 j = first + v * step
                 read_vector(row, logits, j, raw, u[0], decode, on, c)
                 finish_vector(
-                    row, j, u[0], scratch, sums.top, outcome, arrays, state, encode, encode_hess, on, c
+                    row, j, u[0], scratch, sums.top, outcome, arrays, slope, encode, encode_hess, on, c
                 )
 
     return cross_entropy_rows
@@ -96,13 +96,13 @@ def cross_entropy_lanes(storage: str, grad_storage: str, hess_storage: str, on: 
             for j in range(start, stop, n):
                 part = sum_vector(part, row, logits, j, raw, u, arrays.weight, decode, on, c)
             sums = part if start == first else together(sums, part, on, c)
-        outcome = outcome_of(sums, row, on, c)
+        outcome, slope = outcome_of(sums, row, on, c), slope_of(row, state, c)
         write_row(row, sums, outcome, arrays, on, c)
         if on.grad:
             for j in range(first, logits.size, n):
                 read_vector(row, logits, j, raw, u, decode, on, c)
                 finish_vector(
-                    row, j, u, scratch, sums.top, outcome, arrays, state, encode, encode_hess, on, c
+                    row, j, u, scratch, sums.top, outcome, arrays, slope, encode, encode_hess, on, c
                 )
 
     return cross_entropy_lanes
