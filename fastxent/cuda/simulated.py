@@ -120,5 +120,17 @@ def _to_bfloat16(x):
     return np.uint16((bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16))
 
 
+def _each(encode):
+    def encode_vector(z, bits):
+        bits[:] = [encode(x) for x in z]
+
+    return encode_vector
+
+
 decoded = {"float32": _same, "float64": _same, "float16": _from_float16, "bfloat16": _from_bfloat16}
-encoded = {"float32": _same, "float64": _same, "float16": _to_float16, "bfloat16": _to_bfloat16}
+encoded = {
+    "float32": _each(_same),
+    "float64": _each(_same),
+    "float16": _each(_to_float16),
+    "bfloat16": _each(_to_bfloat16),
+}

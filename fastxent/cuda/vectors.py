@@ -32,8 +32,7 @@ def take(row, j, raw, z, outside, decode):
 @device
 def put(row, j, raw, z, encode):
     """As `take`, the other way; where vectors are not aligned here too, one by one."""
-    for k in range(len(z)):
-        raw[k] = encode(z[k])
+    encode(z, raw)
     if _is_inside(row, j, raw) and (address(row) + j * raw.itemsize) & 15 == 0:
         for first in range(0, len(raw), 16 // raw.itemsize):
             store_vector(row, j + first, raw, first)

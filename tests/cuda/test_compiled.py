@@ -36,10 +36,10 @@ def gpu():
         yield
 
 
-def compiled(kernel, *signature):
+def compiled(kernel, *signature, generation=(8, 0)):
     from numba import cuda
 
-    return cuda.compile_ptx(kernel.py_func, types.void(*signature), cc=(8, 0))[0]
+    return cuda.compile_ptx(kernel.py_func, types.void(*signature), cc=generation)[0]
 
 
 def array(dtype, ndim=3):
@@ -57,14 +57,15 @@ def loss_kernel(storage, on, kind):
     return loss_rows.cross_entropy_rows(storage, storage, storage, on, kind == "kept")
 
 
-def loss_code(storage, on, kind):
+def loss_code(storage, on, kind, generation=(8, 0)):
     real, logits = arithmetic_of(storage), array(bits_of(storage))
     a_row, weights = array(real), array(real, 1)
     # What is off has another array of that type in its place.
     arrays = [logits, array(np.int64), weights, weights, a_row, a_row, array(np.int64), a_row, logits, logits]
     given = types.NamedTuple(tuple(arrays), Arrays)
     kernel = loss_kernel(storage, on, kind)
-    return compiled(kernel, given, numbers(storage), types.int64, array(np.float64, 1))
+    signature = given, numbers(storage), types.int64, array(np.float64, 1)
+    return compiled(kernel, *signature, generation=generation)
 
 
 def assert_fast(code, storage):
@@ -82,6 +83,14 @@ def test_the_plain_loss_moves_16_bytes_at_once_and_keeps_to_registers(storage, k
     assert_fast(code, storage)
     assert re.search(r"\bst\.(global\.)?v[24]\.", code), "no stores of 16 bytes"
     assert ("shfl.sync" in code) == (kind != "lanes")
+
+
+@pytest.mark.parametrize(("generation", "n_instructions"), [((7, 5), 0), ((8, 0), 4), ((9, 0), 4)])
+def test_two_bfloat16_are_rounded_by_one_instruction_where_gpus_have_it(generation, n_instructions):
+    code = loss_code("bfloat16", PLAIN, "walked", generation)
+    assert code.count("cvt.rn.bf16x2.f32") == n_instructions
+    assert "__nvvm_reflect" not in code, "asked when the kernel runs"
+    assert_fast(code, "bfloat16")
 
 
 @pytest.mark.parametrize("kind", KINDS)
