@@ -15,6 +15,9 @@ from .._dispatch import merged
 from .._validation import is_half, is_on_device
 from . import package
 
+MOST_CLASSES = 2**31 - 1
+"""For kernels that compare classes in 32 bits."""
+
 
 class _Described:
     def __init__(self, description: dict[str, Any]) -> None:
@@ -98,6 +101,9 @@ def empty(shape: tuple[int, ...], dtype: np.dtype[Any], stream: Any) -> tuple[An
 
 def with_rows_on_two_axes(arrays: list[NDArray[Any] | None]) -> list[Any]:
     """Views of arrays of the rows' shape and one axis more, or None, as kernels take them."""
+    n_classes = max(a.shape[-1] for a in arrays if a is not None)
+    if n_classes > MOST_CLASSES:
+        raise NotImplementedError(f"on the GPU rows have at most {MOST_CLASSES} classes, got {n_classes}")
     views = merged(arrays)
     n_axes = max(a.ndim for a in views if a is not None)
     if n_axes > 3:

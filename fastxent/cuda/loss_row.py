@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 from .options import Row
 from .outcome import gradient, second_derivative
 from .package import cast, device
-from .sums import mass_of, plus_above, plus_vector, transformed
+from .sums import is_target, mass_of, plus_above, plus_vector, transformed
 from .survey import SCALE, target_of
 from .vectors import put, take
 
@@ -68,13 +68,13 @@ def slope_of(row, state, c):
 @device
 def finish_vector(row, j, u, scratch, top, outcome, arrays, slope, encode, encode_hess, on, c):
     """Stores the derivatives of the classes from j on; u is used up. 0 without a slope, even of NaN."""
-    results, target = scratch.results, row.target - j
+    results = scratch.results
     for k in range(len(u)):
         m = mass_of(row, j + k, arrays.weight, on, c) if on.label_smoothing else c.zero
-        g = gradient(u[k], k == target, m, outcome, top, slope.factor, on, c)
+        g = gradient(u[k], is_target(row, j, k), m, outcome, top, slope.factor, on, c)
         results[k] = g if slope.is_any else c.zero
         if on.hess:
-            h = second_derivative(u[k], k == target, outcome, top, slope.factor, on, c)
+            h = second_derivative(u[k], is_target(row, j, k), outcome, top, slope.factor, on, c)
             u[k] = h if slope.is_any else c.zero
     put(arrays.grad[row.a, row.b], j, scratch.grad, results, encode)
     if on.hess:

@@ -2,6 +2,8 @@
 
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from .package import cast, device, exp, max_of_block, sum_of_block, tanh
 
 
@@ -60,6 +62,12 @@ def with_top(sums, top, on, c):
 
 
 @device
+def is_target(row, j, k):
+    """Whether class j + k is. GPUs compare 32 bits at once, and rows have at most MOST_CLASSES."""
+    return np.int32(k) == np.int32(row.target - j)
+
+
+@device
 def plus_vector(sums, row, j, u, weight, on, c):
     """With the classes from j on, whose transformed logits are u; −inf beyond the row."""
     top = sums.top
@@ -67,10 +75,9 @@ def plus_vector(sums, row, j, u, weight, on, c):
         top = u[k] if u[k] > top else top
     top = c.largest if top > c.largest else top
     _, others, entropy_gap, mass, mass_gap, above = with_top(sums, top, on, c)
-    target = row.target - j
     for k in range(len(u)):
         e = exp(u[k] - top)
-        e = c.zero if k == target else e  # chosen, not jumped around
+        e = c.zero if is_target(row, j, k) else e  # chosen, not jumped around
         others = others + e
         if on.entropy:
             entropy_gap = entropy_gap + zero_wins(e, top - u[k], c)

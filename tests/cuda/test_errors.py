@@ -77,6 +77,13 @@ def test_soft_targets_are_not_there_yet_and_say_so():
             fastxent.cross_entropy(to_device(LOGITS), targets)
 
 
+def test_classes_beyond_32_bits_are_refused():
+    logits = Borrowed(np.broadcast_to(np.float32(0), (1, 2**31)))
+    for refused in (fastxent.logsumexp, lambda z: fastxent.cross_entropy(z, [2**31 - 1])):
+        with pytest.raises(NotImplementedError, match="at most 2147483647 classes, got 2147483648"):
+            refused(logits)
+
+
 def test_outputs_must_be_on_the_gpu_with_the_logits():
     with pytest.raises(TypeError, match="grad_out must be on the GPU, as logits are; got ndarray"):
         fastxent.cross_entropy_with_grad(to_device(LOGITS), TARGETS, grad_out=LOGITS.copy())
