@@ -54,12 +54,6 @@ def _vector_for(z, softcap):
     return (lambda z, softcap: wide(z)) if is_wide else (lambda z, softcap: broadcast(0.0, z))
 
 
-@formula
-def _padded_end(z, start, stop):
-    """The end of the wide vectors that hold classes from `start` to `stop`."""
-    return full_vectors_end(wide(z), start, stop + lanes_of(wide(z)) - 1)
-
-
 @inline
 def _largest(copy, z, start, n_classes, options):
     """The largest logit of the block at `start`, as given; into the copy, if any, go all as computed with."""
@@ -69,7 +63,7 @@ def _largest(copy, z, start, n_classes, options):
         given = load(z, j, like)
         block_max = maximum(given, block_max)
         _copy_vector(copy, j - start, given, options)
-    for j in range(full, _padded_end(z, start, stop), lanes_of(like)):
+    for j in range(full, stop, lanes_of(like)):
         given = load_logits(z, j, first_lanes(stop - j, like), like)
         block_max = maximum(given, block_max)
         _copy_vector(copy, j - start, given, options)
