@@ -76,12 +76,15 @@ def memory_for_blocks(logits):
 
 
 @inline
-def _clear(memory, empty, z, options):
-    """An empty sum in every group."""
-    for group in range(0, lanes_of(z) * lanes_of(z), lanes_of(z)):
-        _store_sums(memory, group, empty, options)
+def _clear(memory, n, empty, z, options):
+    """The biases of all groups, and empty sums in those that no class of n is in."""
+    lanes = lanes_of(z)
+    for group in range(0, lanes * lanes, lanes):
         store(memory.others_bias, group, empty.others.bias)
-        store(memory.entropy_bias, group, empty.tally.entropy_gap.bias)
+        if options.entropy is not None:
+            store(memory.entropy_bias, group, empty.tally.entropy_gap.bias)
+    for group in range(n * lanes, lanes * lanes, lanes):
+        _store_sums(memory, group, empty, options)
 
 
 @formula
@@ -176,12 +179,12 @@ def _sum_block(tile, memory, start, stop, z_y, shift, bias, reference, options):
     """The exponentials of one block, summed in the groups."""
     z, lanes = tile.exps, lanes_of(tile.exps)
     empty = BlockSums(empty_sum(bias), empty_tally(bias))
-    _clear(memory, empty, z, options)
+    _clear(memory, stop - start, empty, z, options)
     begun = begin(z, start, shift, options)
     for first in range(start, stop, WIDTH * lanes):
         for j in range(first, min(first + lanes, stop)):
             group = (j - first) * lanes
-            others, tally = _load_sums(memory, group, empty, z, options)
+            others, tally = empty if first == start else _load_sums(memory, group, empty, z, options)
             terms = odd_terms = empty_terms(z, options)
             for k in range(j, min(first + WIDTH * lanes, stop), lanes):
                 ahead = _class_after(k, j, first, stop, lanes)
