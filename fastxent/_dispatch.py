@@ -117,7 +117,7 @@ def logsumexp(logits: NDArray[Any], out: NDArray[Any]) -> None:
 
 def _activate(kernels: _Kernels, logits: NDArray[Any], *others: NDArray[Any] | None) -> None:
     n_threads, n_classes = _n_threads_for(logits), logits.shape[-1]
-    if n_classes <= cpu.FEW_CLASSES_OF_ACTIVATIONS:
+    if n_classes <= cpu.FEW_CLASSES:
         kernel = kernels.lanes
     elif n_classes <= cpu.SHORT_ROW and _are_side_by_side(logits, *others):
         kernel = kernels.short

@@ -207,7 +207,7 @@ def kernel(name, parallel, arrays, like):
     variant = (parallel, name, like.dtype.num, "alone")
     n_chunks, n_classes = 3 if parallel else 1, arrays[0].shape[-1]
     way = "short" if n_classes <= cpu.SHORT_ROW else "rows"
-    if n_classes <= cpu.FEW_CLASSES_OF_ACTIVATIONS:
+    if n_classes <= cpu.FEW_CLASSES:
         way = "lanes"
     if name in ("logsumexp", "log_softmax"):
         outs = (out, None) if name == "logsumexp" else (None, out)

@@ -85,7 +85,7 @@ def test_a_broadcast_batch_is_read_like_any_other():
 
 
 @pytest.mark.parametrize("dtype", [np.float32, pytest.param(np.float64, marks=pytest.mark.exhaustive)])
-@pytest.mark.parametrize("shape", [(1, 5), (17, 5), (1000, 96), (1000, 97), (50, 1025), (3, 30000)], ids=str)
+@pytest.mark.parametrize("shape", [(1, 5), (17, 5), (1000, 63), (1000, 64), (50, 1025), (3, 30000)], ids=str)
 def test_serial_equals_parallel_bit_for_bit(run_kernels_in_parallel, shape, dtype):
     rng = np.random.default_rng(0)
     logits = rng.normal(size=shape).astype(dtype)
@@ -133,7 +133,7 @@ def test_the_number_of_threads_changes_no_bit():
         assert np.array_equal(grad, results[0][1])
 
 
-@pytest.mark.parametrize("n_classes", [1, 7, 16, 96, 97, 127, 1030])
+@pytest.mark.parametrize("n_classes", [1, 7, 16, 63, 64, 127, 1030])
 def test_nothing_outside_the_row_is_written(n_classes):
     """Guards stand around every row; those of the logits are NaN, so reading one would show as well."""
     rng = np.random.default_rng(0)
@@ -186,7 +186,7 @@ def test_batches_of_any_number_of_axes_may_follow_each_other(n_classes):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("n_classes", [3, 96, 97])
+@pytest.mark.parametrize("n_classes", [3, 63, 64])
 def test_the_short_way_of_plain_arrays_gives_what_the_checked_one_gives(n_classes, dtype, monkeypatch):
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(33, n_classes)).astype(dtype)

@@ -46,7 +46,7 @@ def assert_as_float32(results, expected):
             assert_same_bits(results[name], value)
 
 
-@pytest.mark.parametrize("n_classes", [1, FEW, 15, 16, 17, 96, 97, MANY, 1025, 2050])
+@pytest.mark.parametrize("n_classes", [1, FEW, 15, 16, 17, 63, 64, MANY, 1025, 2050])
 def test_results_are_those_of_float32_logits_rounded_once(half, n_classes):
     logits, targets, _ = problem(PLAIN, 37 if n_classes < 1000 else 7, n_classes, half)
     expected = solve(fastxent, PLAIN, logits.astype(np.float32), targets, {})

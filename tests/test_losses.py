@@ -47,7 +47,7 @@ from tests.tolerances import (
 from tests.truth import problem
 
 DTYPES = [np.float32, np.float64]
-SIZES = [1, 2, 15, 16, 17, 31, 32, 33, 65, 96, 97, 1023, 1024, 1025, 2049, 5000]
+SIZES = [1, 2, 15, 16, 17, 31, 32, 33, 63, 64, 65, 1023, 1024, 1025, 2049, 5000]
 SHAPES = [(3, n_classes) for n_classes in SIZES] + [(n_rows, 10) for n_rows in (0, 1, 2, 15, 16, 17, 500)]
 
 
@@ -75,7 +75,7 @@ def test_row_losses_and_gradient_are_right_to_the_promised_digits(shape, dtype):
 
 
 @pytest.mark.parametrize("spread", [0.01, 1, 10, 30])
-@pytest.mark.parametrize("n_classes", [2, 3, 10, 96, 97, 113, 200, 1000])
+@pytest.mark.parametrize("n_classes", [2, 3, 10, 63, 64, 113, 200, 1000])
 def test_float32_stays_within_its_budget_over_many_rows(n_classes, spread):
     logits, targets = problem(20000 // n_classes, n_classes, np.float32, spread)
     loss, grad = fastxent.cross_entropy_with_grad(logits, targets, reduction="none")
@@ -336,7 +336,7 @@ def test_the_class_axis_may_be_any(axis):
 @settings(deadline=None, max_examples=60)
 @given(
     n_rows=st.integers(1, 20),
-    n_classes=st.sampled_from([1, 2, 3, 16, 33, 96, 97, 130]),
+    n_classes=st.sampled_from([1, 2, 3, 16, 33, 63, 64, 130]),
     spread=st.floats(0.01, 20),
     shift=st.floats(-50, 50),
     seed=st.integers(0, 2**31),

@@ -25,7 +25,7 @@ from tests.tolerances import (
     relatively,
 )
 
-N_CLASSES = [1, 10, 15, 16, 17, 96, 97, 127, 1024, 1025, 2050]
+N_CLASSES = [1, 10, 15, 16, 17, 63, 64, 127, 1024, 1025, 2050]
 
 each_mix = pytest.mark.parametrize("name", MIXES)
 each_engine = pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_float32_is_within_a_few_roundings_of_the_terms(name, n_classes):
 @given(
     name=st.sampled_from(list(MIXES)),
     n_rows=st.integers(1, 20),
-    n_classes=st.sampled_from([1, 2, 3, 9, 33, 96, 97, 130]),
+    n_classes=st.sampled_from([1, 2, 3, 9, 33, 63, 64, 130]),
     spread=st.sampled_from([0.01, 1.0, 10.0, 100.0]),
     label_smoothing=st.sampled_from([1e-6, 0.1, 0.9, 1.0]),
     focal_gamma=st.sampled_from([1e-3, 0.5, 1.0, 1.5, 2.0, 5.0, 20.0]),

@@ -18,9 +18,6 @@ from .shift import Shift, shift_for, shifted_exp
 from .strided import address
 from .tile import begin, end_begun
 
-FEW_CLASSES_OF_ACTIVATIONS = 63
-"""Up to here this is the quicker way; for cross-entropy it is up to FEW_CLASSES."""
-
 
 @inline
 def _sum_of_others(tile, n_classes, top, shift):

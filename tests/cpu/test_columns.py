@@ -19,7 +19,7 @@ each_activation = pytest.mark.parametrize("name", ["softmax", "log_softmax", "lo
 )
 def test_bits_do_not_depend_on_which_axis_is_contiguous(name, dtype):
     activation = getattr(fastxent, name)
-    for n_classes in (cpu.FEW_CLASSES_OF_ACTIVATIONS + 1, 97, 129, 801, 1025, 3000):
+    for n_classes in (cpu.FEW_CLASSES + 1, 97, 129, 801, 1025, 3000):
         logits = awkward_rows(n_classes, np.float32)[0].clip(-6e4, 6e4).astype(dtype)
         logits[5, 8] = np.inf
         expected = activation(logits)
