@@ -186,6 +186,7 @@ def test_a_new_process_has_its_own_environment():
         lambda: goals.bfloat16(SHAPE, 1),
         lambda: goals.far_apart(SHAPE, 15, 1),
         lambda: goals.one_row("softmax", 100, 1),
+        lambda: goals.one_row("softmax", 100, 1, in_place=False),
         lambda: goals.flat("up", [(2, 100), (4, 100), (20_000, 100)], 1),
         lambda: goals.avx2([SHAPE], 1, OMP_WAIT_POLICY="passive")[0],
     ],
@@ -217,7 +218,7 @@ def test_the_arithmetic_limit_does_the_operations_that_it_counts():
 
 
 def test_steps_are_the_goals_that_need_a_process_each():
-    assert len(goals.steps(goals.TINY)) == 10
+    assert len(goals.steps(goals.TINY)) == 11
 
 
 def test_goals_beside_contenders_take_the_fastest_and_the_right_direction():

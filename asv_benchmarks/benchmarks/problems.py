@@ -81,7 +81,7 @@ class Problem:
         self.output = {function.overwrites: output} if function.overwrites else {}
 
     def refill(self) -> None:
-        if self.output:
+        if any(output is self.buffer for output in self.output.values()):
             np.copyto(self.buffer, self.first)
 
     def fastxent(self) -> Any:

@@ -71,7 +71,8 @@ def steps(sizes: Sizes) -> list[Callable[[], Goal]]:
         partial(float64, sizes.vocabulary, n),
         partial(bfloat16, sizes.vocabulary, n),
         partial(far_apart, sizes.far_apart, 15, n),
-        *(partial(one_row, name, sizes.row, n) for name in ("cross_entropy", "softmax")),
+        partial(one_row, "cross_entropy", sizes.row, n),
+        *(partial(one_row, "softmax", sizes.row, n, in_place) for in_place in (True, False)),
         partial(flat, "From 1,000 classes up", [(n_elements // k, k) for k in classes], n),
         *(partial(flat, f"From 1 row of {k} up", fitting([(r, k) for r in rows]), n) for k in (10, 1000)),
     ]
@@ -148,9 +149,9 @@ def far_apart(shape: Shape, times: float, n_rounds: int = ROUNDS) -> Goal:
     return Goal(what, 1.5, seconds["far"] / seconds["near"], "times as long", at_most=True)
 
 
-def one_row(name: str, n_classes: int, n_rounds: int = ROUNDS) -> Goal:
-    """All threads beside one."""
-    problem = Problem(name, (1, n_classes))
+def one_row(name: str, n_classes: int, n_rounds: int = ROUNDS, in_place: bool = True) -> Goal:
+    """All threads beside one; in place, one has refilled the row, and the others' caches are without it."""
+    problem = Problem(name, (1, n_classes), in_place=in_place)
     problem.check()
     n_threads = numba.get_num_threads()
 
@@ -162,7 +163,8 @@ def one_row(name: str, n_classes: int, n_rounds: int = ROUNDS) -> Goal:
     finally:
         numba.set_num_threads(n_threads)
     ratio = times["one"] / times["all"]
-    return Goal(f"1×{n_classes} {name}, all threads", 1.6, ratio, "times as fast as one")
+    what = f"{name}{'' if in_place else ' to another array'}, all threads"
+    return Goal(f"1×{n_classes} {what}", 1.6, ratio, "times as fast as one")
 
 
 def flat(what: str, shapes: list[Shape], n_rounds: int = ROUNDS) -> Goal:
