@@ -157,7 +157,7 @@ def main() -> None:
     print(f"first call {first.seconds:.1f} s, then, to the same losses:")
     for name, result in (("compiled", compiled), ("in Python", python)):
         microseconds = result.seconds / (N_EPOCHS * len(data.train_rows)) * 1e6
-        print(f"train {name:9}  {result.seconds:5.2f} s  {microseconds:5.1f} µs a row")
+        print(f"train {name:9}  {result.seconds:5.2f} s  {microseconds:5.1f} us a row")
     if args.plot:
         plot_losses(compiled.losses, args.plot)
 
