@@ -8,7 +8,7 @@ classes, and hence the same blocks.
 
 from typing import Any, NamedTuple
 
-from ..simd import broadcast, first_lanes, get, lanes_of, put, store_masked
+from ..simd import broadcast, first_lanes, get, lanes_of, put, store_masked, wide
 from .compile import formula, inline, or_none
 from .derivatives import (
     Factors,
@@ -23,7 +23,7 @@ from .outcome import Slopes
 from .shape import block_length, end_of_block
 from .shift import Shift, ratio
 from .strided import Streams, put_or_none
-from .tally import wide_like
+from .tally import long_enough
 from .vectors import full_vectors_end, load_inside, store_full, value_at
 
 
@@ -94,7 +94,7 @@ class Inner(NamedTuple):
 @formula
 def _like(unfinished, options):
     """As the row is taken that is summed at the same time."""
-    return wide_like(unfinished.exps, options)
+    return long_enough(wide(unfinished.exps), unfinished.exps, options)
 
 
 @formula

@@ -19,6 +19,7 @@ from ..simd import (
     reduced_for_exp,
     skip,
     where,
+    wide,
 )
 from .block_logits import Stretch, centred_logits, load_stretch
 from .compile import formula, inline, specialised_formula
@@ -27,7 +28,7 @@ from .exact_sum import add, empty_sum
 from .finish import finish_inner
 from .options import mass_at
 from .shape import AHEAD, block_length, end_of_block
-from .tally import Tally, empty_tally, tail_like, tallied, terms_of, wide_like
+from .tally import Tally, empty_tally, long_enough, tallied, terms_of
 from .vectors import full_vectors_end, load_logits, store_inside
 
 
@@ -170,14 +171,14 @@ def sum_block(row, logits, start, shift, bias, reference, exps, memory, before, 
     On the way the inner vectors of the same block of the row before are finished.
     """
     z, stop, computed = row.logits, end_of_block(start, row.n_classes, row.logits), memory.computed
-    like = wide_like(z, options)
+    like = long_enough(wide(z), z, options)
     full = full_vectors_end(like, start, stop)
     centred = centred_logits(memory.centred, logits, start, stop, shift)
     block = Block(row, logits, centred, shift, reference, exps, memory.transformed)
     meanwhile = Meanwhile(start, _next_block(start, row), computed, before, inner)
     sums, ahead = BlockSums(empty_sum(bias), empty_tally(bias)), broadcast(-math.inf, like)
     sums, ahead = _sum_vectors(sums, block, full, meanwhile, ahead, options)
-    tail = tail_like(like, z, options)
+    tail = long_enough(broadcast(0.0, z), z, options)
     for j in range(full, stop, lanes_of(tail)):
         sums = with_vector(sums, block, j, first_lanes(stop - j, tail), tail, options)
     return sums, ahead

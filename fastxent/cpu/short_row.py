@@ -14,6 +14,7 @@ from ..simd import (
     get,
     lanes_of,
     maximum,
+    pair,
     put,
     reduce_max,
     reduce_sum,
@@ -34,7 +35,7 @@ from .row_set import SetMemory, copy_length, numbers_of_row, places_of
 from .shape import nearest_of
 from .shift import Shift
 from .strided import THROUGH_CACHES, put_or_none
-from .tally import empty_tally, over_lanes, reference_for, tail_like, wide_like
+from .tally import empty_tally, long_enough, over_lanes, reference_for
 from .targets import is_read, sample_weight_of, target_of
 from .vectors import full_vectors_end, largest_parts, load_logits
 
@@ -203,7 +204,8 @@ def _finish_target(to_finish):
 def _walk(n_classes, to_take, to_sum, to_finish, options):
     """The sums over the row `to_sum`, if it is not None, and the largest logit of `to_take`."""
     z, block = to_take.memory.exps, _block(to_sum)
-    like, bias = wide_like(z, options), broadcast(BIAS if to_sum is None else to_sum.bias, z)
+    # Three rows are at work: registers serve two vectors of each.
+    like, bias = long_enough(pair(z), z, options), broadcast(BIAS if to_sum is None else to_sum.bias, z)
     row_max, sums = broadcast(-math.inf, like), BlockSums(empty_sum(bias), empty_tally(bias))
     full = full_vectors_end(like, 0, n_classes)
     for j in range(0, full, lanes_of(like)):
@@ -212,7 +214,7 @@ def _walk(n_classes, to_take, to_sum, to_finish, options):
         _finish_vector(to_finish, j, None, like, options)
         row_max = _take_vector(to_take, j, None, like, row_max, options)
         sums = _sum_vector(sums, block, j, None, like, options)
-    tail = tail_like(like, z, options)
+    tail = long_enough(broadcast(0.0, z), z, options)
     row_max = largest_parts(row_max, tail)
     for j in range(full, n_classes, lanes_of(tail)):
         inside = first_lanes(n_classes - j, tail)

@@ -7,7 +7,7 @@ What a few vectors of classes add is summed up in the dtype of the logits first;
 
 from typing import Any, NamedTuple
 
-from ..simd import broadcast, folded, full_like, log, maximum, minimum, reduce_sum, where, wide, widen, widest
+from ..simd import broadcast, folded, full_like, log, maximum, minimum, reduce_sum, where, widen, widest
 from .compile import formula
 from .exact_sum import BIAS, add, empty_sum, value_of
 from .shift import range_of
@@ -74,21 +74,9 @@ def tallied(tally, terms, options):
 
 
 @formula
-def wide_like(z, options):
-    """A vector as long as those in which a row's classes are taken.
-
-    As long as suits the processor, unless there are sums that depend on how many are added up first.
-    """
-    return wide(z) if options.label_smoothing is options.entropy is None else widest(z)
-
-
-@formula
-def tail_like(like, z, options):
-    """A vector as long as those for the classes after the last wide vector of a row.
-
-    As few vectors as they need, unless there are sums that depend on how many are added up first.
-    """
-    return broadcast(0.0, z) if options.label_smoothing is options.entropy is None else like
+def long_enough(like, z, options):
+    """A vector like this one, or the widest if there are sums that depend on how many are added up first."""
+    return like if options.label_smoothing is options.entropy is None else widest(z)
 
 
 @formula

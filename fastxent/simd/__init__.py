@@ -36,7 +36,18 @@ from .elementary import (
     tanh,
     two_to_minus,
 )
-from .lanes import WIDTH, broadcast, first_lanes, lanes_of, only_lane, vector_a_lane, wide, widest, width
+from .lanes import (
+    WIDTH,
+    broadcast,
+    first_lanes,
+    lanes_of,
+    only_lane,
+    pair,
+    vector_a_lane,
+    wide,
+    widest,
+    width,
+)
 from .logarithms import log, log1p, log1p_of_fraction, power
 from .memory import gather, get, load, load_masked, pointer, put, scatter, store, store_masked
 from .storage import arithmetic_type, bfloat16, float16, storage_type

@@ -55,6 +55,12 @@ def wide(typing_context, z):
 
 
 @intrinsic
+def pair(typing_context, z):
+    """A vector of zeros as long as two vectors of z."""
+    return _zeros(2, z)
+
+
+@intrinsic
 def vector_a_lane(typing_context, z):
     """A vector of zeros as long as one vector of z for each of its lanes."""
     return _zeros(vector_of(z).lanes, z)
