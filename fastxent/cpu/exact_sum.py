@@ -44,8 +44,13 @@ class Sum(NamedTuple):
 
 
 @formula
-def bias_for(largest, shift, targets, options):
-    """For the exponentials that are summed, the largest of which is that of this transformed logit."""
+def bias_for(largest, shift, targets, grad, options):
+    """For the exponentials that are summed, the largest of which is that of this transformed logit.
+
+    `grad` is None if no gradient is asked for.
+    """
+    if targets is options.label_smoothing is None and grad is not None:  # softmax, made of the whole sum
+        return full_like(largest, BIAS)
     is_taken_away = is_largest_taken_away(options)
     if targets is None or is_taken_away or options.hess is not None:  # 1 − p takes it away as well
         return _bias_beside(shifted_exp(largest, shift))

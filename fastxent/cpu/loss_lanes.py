@@ -76,7 +76,7 @@ def _sum_tile(tile, options):
     top = transformed(row_max, options)
     shift, reference = shift_for(top, z), reference_for(top, z)
     other = transformed(other_max, options)
-    bias = bias_for(other, shift, tile.y, options)
+    bias = bias_for(other, shift, tile.y, tile.grad, options)
     others, tally, number = empty_sum(bias), empty_tally(bias), broadcast(0.0, z)
     begun = begin(z, 0, shift, options)
     for j in range(tile.n_classes):

@@ -95,27 +95,27 @@ def _empty_sums(row, block_max, options):
 
 
 @specialised_formula
-def _bias_in_lanes(largest, shift, targets, options, z):
+def _bias_in_lanes(largest, shift, targets, exps, options, z):
     """From one float64 if lanes are that: a vector's constants would take registers that the sums want."""
 
-    def from_one(largest, shift, targets, options, z):
-        return broadcast(bias_for(largest, shift, targets, options), z)
+    def from_one(largest, shift, targets, exps, options, z):
+        return broadcast(bias_for(largest, shift, targets, exps, options), z)
 
-    def from_vector(largest, shift, targets, options, z):
-        return bias_for(broadcast(largest, z), shift, targets, options)
+    def from_vector(largest, shift, targets, exps, options, z):
+        return bias_for(broadcast(largest, z), shift, targets, exps, options)
 
     return from_one if arithmetic_type(z.dtype) == types.float64 else from_vector
 
 
 @formula
-def _bias(row, start, block_max, shift, options):
+def _bias(row, start, block_max, shift, exps, options):
     """Of the exponentials that are summed, which the target's is not."""
     largest, z = block_max, row.logits
     if row.target is not None:
         stop = end_of_block(start, row.n_classes, z)
         largest = largest_other(z, row.target, row.z_y, start, stop, block_max)
     largest = transformed_scalar(largest, z, options)
-    return _bias_in_lanes(largest, shift, row.target, options, z)
+    return _bias_in_lanes(largest, shift, row.target, exps, options, z)
 
 
 @formula
@@ -123,7 +123,7 @@ def sums_of_block(row, logits, start, block_max, exps, memory, before, options):
     """Those of the block at `start`, whose largest logit is known; and the next's largest, lane by lane."""
     z = row.logits
     _, shift, top, _ = _empty_sums(row, block_max, options)
-    bias = _bias(row, start, block_max, shift, options)
+    bias = _bias(row, start, block_max, shift, exps, options)
     inner = finish_edges(before, start, options)
     put(memory.shifts, place_of_shift(start, z), shift.offset)
     put(memory.shifts, place_of_shift(start, z) + 1, shift.exponent)

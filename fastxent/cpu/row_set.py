@@ -173,7 +173,7 @@ def find_shifts(memory, chunk):
     shift = shift_for(top, z)
     _store_numbers(to.top, top)
     _store_numbers(to.shift, shift)
-    _store_numbers(to.bias, bias_for(other, shift, chunk.targets, options))
+    _store_numbers(to.bias, bias_for(other, shift, chunk.targets, chunk.arrays.grad, options))
 
 
 @formula

@@ -208,7 +208,7 @@ def sum_blocks(memory, tile, options):
         top, other = widen(_top_of(memory.tops, start, options)), _top_of(memory.others_max, start, options)
         shift, reference = shift_for(top, z), narrow(reference_for(top, z), z)
         stop, near = end_of_block(start, tile.n_classes, z), narrowed(shift, z)
-        bias = bias_for(other, near, tile.y, options)
+        bias = bias_for(other, near, tile.y, tile.grad, options)
         _sum_block(tile, memory, start, stop, z_y, near, bias, reference, options)
         others = _exact_sum_of_groups(memory.others_high, memory.others_low, memory.others_bias, z)
         block = Sums(others, shift, top, _tally_of_groups(memory, z, options))
