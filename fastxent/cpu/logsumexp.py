@@ -157,7 +157,8 @@ def logsumexp_columns(n_chunks, logits, lse, out):
     row_lse = empty_float64(n_rows_of(logits)) if lse is None else lse
     lse_low = _memory_for_low(out)
     for chunk in prange(n_chunks):
-        _chunk_of_tiles(logits, row_lse, lse_low, out, tiles_of_chunk(chunk, n_chunks, logits))
+        tiles = tiles_of_chunk(chunk, n_chunks, logits, lanes_of(logits))
+        _chunk_of_tiles(logits, row_lse, lse_low, out, tiles)
 
 
 @inline

@@ -18,7 +18,6 @@ from ..simd import (
     load_masked,
     maximum,
     narrow,
-    pointer,
     restore_subnormals,
     store,
     to_float,
@@ -30,7 +29,15 @@ from .derivatives import factors_for
 from .exact_sum import add, bias_for, empty_sum, value_of
 from .options import in_addresses, transformed
 from .outcome import RowSums, outcome_of, slopes_of
-from .row_lanes import get_lanes, lanes_in_tile, row_outputs, rows_of_tiles, set_row_lanes, tiles_of_chunk
+from .row_lanes import (
+    get_lanes,
+    lanes_in_tile,
+    row_outputs,
+    rows_of_tiles,
+    set_row_lanes,
+    tile_at,
+    tiles_of_chunk,
+)
 from .shape import n_classes_of, n_rows_of
 from .shift import Shift, shift_for, shifted_exp
 from .strided import address, addresses, scratch_transformed
@@ -144,6 +151,13 @@ def _targets(targets, start, inside, ignore_index, z):
 
 
 @formula
+def _tile_at(memory, targets, options, in_blocks):
+    """The address of a tile, a long one for softmax; losses may come row by row, from compiled code."""
+    is_long = targets is options.label_smoothing is in_blocks is None
+    return tile_at(address(memory)) if is_long else address(memory)
+
+
+@formula
 def _transposed(array, logits, in_blocks):
     """Memory for few classes; many would be far again until they are used."""
     if array is None or in_blocks is not None:
@@ -153,7 +167,7 @@ def _transposed(array, logits, in_blocks):
 
 @inline
 def loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, lse_low, grad, in_blocks, tiles):
-    lanes, n_classes = lanes_of(logits), n_classes_of(logits)
+    lanes, n_classes = lanes_of(_tile_at(logits, targets, options, in_blocks)), n_classes_of(logits)
     exps = empty_row(lanes * max(1, n_classes), logits)  # the first class is begun unasked
     scratch_u = scratch_transformed(grad, lanes * n_classes, options)
     transposed_soft_targets = _transposed(options.soft_targets, logits, in_blocks)
@@ -167,7 +181,7 @@ def loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, lse_low
     first, stop = rows_of_tiles(tiles, n_rows, lanes)
     for start in range(first, stop, lanes):
         n_lanes = lanes_in_tile(start, n_rows, lanes)
-        z = pointer(exps)
+        z = _tile_at(exps, targets, options, in_blocks)
         inside = first_lanes(n_lanes, z)
         y = _targets(y_of, start, inside, ignore_index, z)
         s = get_lanes(s_of, 1.0, start, inside, z)
@@ -196,7 +210,7 @@ def cross_entropy_lanes(n_chunks, logits, targets, ignore_index, divisor, option
         return 0.0, bad
     row_losses = empty_float64(n_rows_of(logits)) if loss is None else loss
     for chunk in prange(n_chunks):
-        tiles = tiles_of_chunk(chunk, n_chunks, logits)
+        tiles = tiles_of_chunk(chunk, n_chunks, logits, lanes_of(logits))
         loss_chunk(logits, targets, ignore_index, scale, options, row_losses, lse, None, grad, None, tiles)
     flatten_mean_of_no_weight(grad, options, scale)
     return mean_of(row_losses, divisor), bad
@@ -210,7 +224,7 @@ def cross_entropy_columns(n_chunks, logits, targets, ignore_index, divisor, opti
         return 0.0, bad
     row_losses = empty_float64(n_rows_of(logits)) if loss is None else loss
     for chunk in prange(n_chunks):
-        tiles = tiles_of_chunk(chunk, n_chunks, logits)
+        tiles = tiles_of_chunk(chunk, n_chunks, logits, lanes_of(logits))
         loss_chunk(logits, targets, ignore_index, scale, options, row_losses, lse, None, grad, True, tiles)
     flatten_mean_of_no_weight(grad, options, scale)
     return mean_of(row_losses, divisor), bad

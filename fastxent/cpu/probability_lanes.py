@@ -47,5 +47,5 @@ def log_loss_lanes(n_chunks, probs, divisor, options, loss):
     """The mean of `log_loss_rows`, to the bit, for soft targets: of few classes, or such as are far apart."""
     divisor, _, _ = survey(probs, None, 0, divisor, options)
     for chunk in prange(n_chunks):
-        _tiles(probs, options, loss, tiles_of_chunk(chunk, n_chunks, probs))
+        _tiles(probs, options, loss, tiles_of_chunk(chunk, n_chunks, probs, lanes_of(probs)))
     return mean_of(loss, divisor)

@@ -2,8 +2,8 @@
 
 from typing import Any, NamedTuple
 
-from ..simd import broadcast, lanes_of, load_masked, store_masked, where, widen
-from .compile import formula
+from ..simd import broadcast, has_long_registers, in_pairs, lanes_of, load_masked, store_masked, where, widen
+from .compile import formula, specialised_formula
 from .shape import n_rows_of, rows_of_chunk
 from .strided import address
 
@@ -23,10 +23,23 @@ def row_outputs(loss, lse, lse_low, options):
     return RowOutputs(*map(address, (loss, lse, lse_low, options.entropy, options.rank)))
 
 
+@specialised_formula
+def tile_at(p):
+    """The address p as that of a tile, of vectors with a lane for each of its rows.
+
+    They fill two registers where these are long: a row is a chain, and while one waits the other works.
+    """
+    return (lambda p: in_pairs(p)) if has_long_registers() else (lambda p: p)
+
+
 @formula
-def tiles_of_chunk(chunk, n_chunks, array):
+def rows_in_tile(array):
+    return lanes_of(tile_at(address(array)))
+
+
+@formula
+def tiles_of_chunk(chunk, n_chunks, array, lanes):
     """The first tile, and that after the last: as many rows as there are lanes."""
-    lanes = lanes_of(array)
     return rows_of_chunk(chunk, n_chunks, (n_rows_of(array) + lanes - 1) // lanes)
 
 

@@ -137,4 +137,4 @@ def _tiles(probs, grad, out, tiles):
 def softmax_grad_lanes(n_chunks, probs, grad, out):
     """As `softmax_grad_rows`, to the bit, one row a lane: for few classes, or such as are far apart."""
     for chunk in prange(n_chunks):
-        _tiles(probs, grad, out, tiles_of_chunk(chunk, n_chunks, probs))
+        _tiles(probs, grad, out, tiles_of_chunk(chunk, n_chunks, probs, lanes_of(probs)))

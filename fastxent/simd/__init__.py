@@ -1,6 +1,6 @@
 """Explicit SIMD for Numba: vectors as values in `@njit` code. Knows floats, not losses."""
 
-from .addresses import advance, are_apart, pointer_as, row_offsets, row_pointer, skip
+from .addresses import advance, are_apart, in_pairs, pointer_as, row_offsets, row_pointer, skip
 from .allocation import empty_bytes, empty_float64, empty_row
 from .arithmetic import (
     all_at_most,

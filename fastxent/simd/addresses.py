@@ -6,7 +6,7 @@ from numba.core.typing.templates import signature
 from numba.extending import intrinsic
 
 from .formula import formula
-from .vector import Vector, splat, vector_of
+from .vector import PairPointer, Vector, splat, vector_of
 
 _INDEX = types.int64
 
@@ -63,6 +63,16 @@ def advance(typing_context, z, n_bytes):
         return cgutils.pointer_add(builder, args[0], context.cast(builder, args[1], n_bytes, _INDEX))
 
     return signature(z, z, n_bytes), lower
+
+
+@intrinsic
+def in_pairs(typing_context, p):
+    """The pointer p, with vectors of twice the natural length."""
+
+    def lower(context, builder, sig, args):
+        return args[0]
+
+    return signature(PairPointer(p.dtype), p), lower
 
 
 @intrinsic

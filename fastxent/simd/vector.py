@@ -52,6 +52,21 @@ class Mask(types.Type):
         super().__init__(name=f"Mask({lanes})")
 
 
+class PairPointer(types.CPointer):
+    """The address of elements that are worked on in vectors of twice the natural length."""
+
+    def __init__(self, dtype: types.Number) -> None:
+        super().__init__(dtype)
+        self.name = f"PairPointer({dtype})"
+
+    @property
+    def key(self) -> str:
+        return self.name
+
+
+register_model(PairPointer)(models.PointerModel)
+
+
 @register_model(Vector)
 class _VectorModel(models.PrimitiveModel):
     def __init__(self, manager, vector):
@@ -66,11 +81,11 @@ class _MaskModel(models.PrimitiveModel):
 
 
 def vector_of(z):
-    """The type of z, a vector; of a pointer or array, one natural vector of its elements."""
+    """The type of z, a vector; of a pointer or array, that of its elements: natural, or a pair of such."""
     if isinstance(z, Vector):
         return z
-    dtype = arithmetic_type(z.dtype)
-    return Vector(dtype, VECTOR_BYTES * 8 // dtype.bitwidth)
+    dtype, n = arithmetic_type(z.dtype), 2 if isinstance(z, PairPointer) else 1
+    return Vector(dtype, n * VECTOR_BYTES * 8 // dtype.bitwidth)
 
 
 def common_type(*operands):

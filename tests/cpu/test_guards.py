@@ -46,7 +46,7 @@ CLASSES = (
     2049,
     2113,
 )
-ROWS = 0, 1, 2, 7, 8, 9, 15, 16, 17, 33
+ROWS = 0, 1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33
 PLAIN = [name for name in FUNCTIONS if "options" not in name and "soft targets" not in name]
 # Whose kernels other tests compile as well.
 FEW = (

@@ -38,6 +38,13 @@ def lanes_of_wide(x):
 
 
 @by_storage
+def halve_in_pairs(x, out):
+    z = simd.in_pairs(simd.pointer(x))
+    simd.store(simd.pointer(out), GUARD, simd.load(z, GUARD) * 0.5)
+    return simd.lanes_of(z), simd.lanes_of(simd.pair(simd.pointer(x)))
+
+
+@by_storage
 def ask(x, start):
     z = simd.pointer(x)
     simd.prefetch(z, start, simd.widest(z))
@@ -54,6 +61,16 @@ def test_first_lanes_of_a_wide_vector_are_worked_on_and_no_others(dtype):
         inside = slice(GUARD, GUARD + min(max(n, 0), lanes))
         expected[inside] = x[inside] / 2
         np.testing.assert_array_equal(out, expected)
+
+
+@pytest.mark.parametrize("dtype", STORED)
+def test_a_pair_is_two_natural_vectors(dtype):
+    lanes = 2 * wide_lanes(dtype) // simd.WIDTH
+    x = np.arange(1, lanes + 2 * GUARD + 1).astype(dtype)
+    out, expected = np.zeros_like(x), np.zeros_like(x)
+    assert halve_in_pairs(x, out) == (lanes, lanes)
+    expected[GUARD:-GUARD] = x[GUARD:-GUARD] / 2
+    np.testing.assert_array_equal(out, expected)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
