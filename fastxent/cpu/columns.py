@@ -30,7 +30,8 @@ class Columns(NamedTuple):
     stride: int  # bytes from class to class
     row_stride: int  # and from row to row, where all lie on one axis
     are_neighbours: bool  # whether the rows of the lanes are, in memory
-    in_rows: bool  # whether the classes of each are, with a row for every lane and as far apart
+    in_rows: bool  # whether the classes of each are, and the rows as far apart
+    n_rows: int  # at most as many as there are lanes
     transposed: Any  # a tile for those in rows, which take less four at a time; may be None
 
 
@@ -49,7 +50,8 @@ def columns_at(array, start, n_lanes, z, transposed):
         stride,
         row_stride,
         (row_stride == array.itemsize) & on_one_axis,
-        (stride == array.itemsize) & on_one_axis & (n_lanes == lanes_of(z)),
+        (stride == array.itemsize) & on_one_axis,
+        n_lanes,
         transposed,
     )
 
@@ -107,38 +109,48 @@ def write(columns, j, column, mask):
     function(columns, j, column, mask)
 
 
+@formula
+def _read_four(columns, j, n_rows, tile):
+    vectors = load_four(advance(columns.first, j * columns.stride), columns.row_stride, n_rows, tile)
+    for i in range(4):
+        store(tile, (j + i) * lanes_of(tile), vectors[i])
+
+
 @inline
 def read_all(columns, n_classes, mask, tile):
     """Every class into the tile, a vector each."""
-    lanes = lanes_of(tile)
-    if columns.in_rows and n_classes >= 4:
-        for four in range(0, n_classes, 4):
-            j = min(four, n_classes - 4)
-            vectors = load_four(advance(columns.first, j * columns.stride), columns.row_stride, tile)
-            for i in range(4):
-                store(tile, (j + i) * lanes, vectors[i])
-    else:
+    lanes, last_four = lanes_of(tile), n_classes - 4
+    if not columns.in_rows or last_four < 0:
         for j in range(n_classes):
             store(tile, j * lanes, _read_there(columns, j, mask, tile))
+    elif columns.n_rows == lanes:  # as the compiler then knows
+        for four in range(0, n_classes, 4):
+            _read_four(columns, min(four, last_four), lanes, tile)
+    else:
+        for four in range(0, n_classes, 4):
+            _read_four(columns, min(four, last_four), columns.n_rows, tile)
+
+
+@formula
+def _write_four(columns, j, n_rows, tile):
+    lanes = lanes_of(tile)
+    vectors = tuple(load(tile, (j + i) * lanes) for i in range(4))
+    store_four(advance(columns.first, j * columns.stride), columns.row_stride, n_rows, vectors)
 
 
 @inline
 def write_all(columns, n_classes, mask, tile):
     """Every class from the tile."""
-    lanes = lanes_of(tile)
-    if columns.in_rows and n_classes >= 4:
-        for four in range(0, n_classes, 4):
-            j = min(four, n_classes - 4)
-            vectors = (
-                load(tile, j * lanes),
-                load(tile, (j + 1) * lanes),
-                load(tile, (j + 2) * lanes),
-                load(tile, (j + 3) * lanes),
-            )
-            store_four(advance(columns.first, j * columns.stride), columns.row_stride, vectors)
-    else:
+    lanes, last_four = lanes_of(tile), n_classes - 4
+    if not columns.in_rows or last_four < 0:
         for j in range(n_classes):
             _write_there(columns, j, load(tile, j * lanes), mask)
+    elif columns.n_rows == lanes:  # as the compiler then knows
+        for four in range(0, n_classes, 4):
+            _write_four(columns, min(four, last_four), lanes, tile)
+    else:
+        for four in range(0, n_classes, 4):
+            _write_four(columns, min(four, last_four), columns.n_rows, tile)
 
 
 @or_none

@@ -53,52 +53,55 @@ def _transposed(builder, vectors):
     )
 
 
-def _four_of_row(builder, base, stride, row, four):
-    """LLVM: the address of the first four elements of a row."""
-    offset = builder.mul(stride, ir.Constant(stride.type, row))
+def _four_of_row(builder, base, stride, n_rows, row, four):
+    """LLVM: the address of the first four elements of a row; beyond the last, of that."""
+    number, last = n_rows.type(row), builder.sub(n_rows, n_rows.type(1))
+    offset = builder.mul(stride, builder.select(builder.icmp_signed("<", number, last), number, last))
     return builder.bitcast(cgutils.pointer_add(builder, base, offset), four.as_pointer())
 
 
 @intrinsic
-def load_four(typing_context, p, stride, z=None):
-    """Vectors of p[0], p[1], p[2] and p[3] of as many rows as there are lanes, `stride` bytes apart."""
+def load_four(typing_context, p, stride, n_rows, z=None):
+    """Vectors of p[0] to p[3] of so many rows, `stride` bytes apart; other lanes have those of the last."""
     vector = loaded_vector(p, z)
     if vector is None:
         return None
 
     def lower(context, builder, sig, args):
-        step = context.cast(builder, args[1], stride, _INDEX)
+        step, n = (context.cast(builder, a, t, _INDEX) for a, t in ((args[1], stride), (args[2], n_rows)))
         four = element_vector(context, p, _WIDTH)
         fours = [
-            builder.load(_four_of_row(builder, args[0], step, row, four), align=1)
+            builder.load(_four_of_row(builder, args[0], step, n, row, four), align=1)
             for row in range(vector.lanes)
         ]
         columns = _transposed(builder, [_joined(builder, fours[i::_WIDTH]) for i in range(_WIDTH)])
         values = [from_storage(context, builder, column, p.dtype, vector.dtype) for column in columns]
         return context.make_tuple(builder, sig.return_type, values)
 
-    return signature(types.UniTuple(vector, _WIDTH), p, stride, optional_z(z)), lower
+    return signature(types.UniTuple(vector, _WIDTH), p, stride, n_rows, optional_z(z)), lower
 
 
 @intrinsic
-def store_four(typing_context, p, stride, vectors):
-    """The inverse of `load_four`: four vectors to p[0], p[1], p[2] and p[3] of each lane's row."""
+def store_four(typing_context, p, stride, n_rows, vectors):
+    """The inverse of `load_four`: four vectors to p[0], p[1], p[2] and p[3] of the first lanes' rows."""
     dtype, lanes = vectors.dtype.dtype, vectors.dtype.lanes
 
     def lower(context, builder, sig, args):
-        step = context.cast(builder, args[1], stride, _INDEX)
+        step, n = (context.cast(builder, a, t, _INDEX) for a, t in ((args[1], stride), (args[2], n_rows)))
         four = element_vector(context, p, _WIDTH)
         columns = [
             to_storage(context, builder, vector, dtype, p.dtype)
-            for vector in cgutils.unpack_tuple(builder, args[2])
+            for vector in cgutils.unpack_tuple(builder, args[3])
         ]
-        for i, joined in enumerate(_transposed(builder, columns)):
-            if p.dtype == dtype:
-                # Each piece is stored from the whole, and not put together by four shuffles of its own.
-                joined = as_it_is(builder, joined)
-            for first in range(0, lanes, _WIDTH):
-                piece = _shuffle(builder, joined, joined, list(range(first, first + _WIDTH)))
-                builder.store(piece, _four_of_row(builder, args[0], step, first + i, four), align=1)
+        rows = _transposed(builder, columns)
+        if p.dtype == dtype:
+            # Each piece is stored from the whole, and not put together by four shuffles of its own.
+            rows = [as_it_is(builder, joined) for joined in rows]
+        # Backwards: what is beyond the last row goes there before what belongs there.
+        for row in reversed(range(lanes)):
+            joined, first = rows[row % _WIDTH], row // _WIDTH * _WIDTH
+            piece = _shuffle(builder, joined, joined, list(range(first, first + _WIDTH)))
+            builder.store(piece, _four_of_row(builder, args[0], step, n, row, four), align=1)
         return context.get_dummy_value()
 
-    return signature(types.void, p, stride, vectors), lower
+    return signature(types.void, p, stride, n_rows, vectors), lower
