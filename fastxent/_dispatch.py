@@ -43,7 +43,7 @@ def cross_entropy(
     n_classes = logits.shape[-1]
     arrays = logits, options.soft_targets, grad, options.hess, options.targets_grad
     if n_classes <= cpu.FEW_CLASSES:
-        kernel = cpu.cross_entropy_lanes
+        kernel = cpu.cross_entropy_lanes if logits.size < PARALLEL_FROM else cpu.cross_entropy_long_tiles
     elif n_classes <= cpu.SHORT_ROW and _are_side_by_side(*arrays):
         kernel = cpu.cross_entropy_short
     elif _is_split(n_threads, *arrays):
@@ -71,7 +71,7 @@ def plain_cross_entropy(
     """The mean of `cross_entropy` for a contiguous matrix without options; small batches feel every step."""
     n_threads = 1 if logits.size < PARALLEL_FROM else _n_threads_for(logits)
     if logits.shape[1] <= cpu.FEW_CLASSES:
-        kernel = cpu.cross_entropy_lanes
+        kernel = cpu.cross_entropy_lanes if logits.size < PARALLEL_FROM else cpu.cross_entropy_long_tiles
     elif logits.shape[1] <= cpu.SHORT_ROW:
         kernel = cpu.cross_entropy_short
     else:

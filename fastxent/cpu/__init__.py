@@ -19,7 +19,7 @@ from .binary_blocks import binary_cross_entropy_blocks, cyclic, first_bad_target
 from .compile import Kernel
 from .logsumexp import logsumexp_columns, logsumexp_rows, logsumexp_short, logsumexp_split
 from .logsumexp_lanes import logsumexp_lanes
-from .loss_lanes import FEW_CLASSES, cross_entropy_columns, cross_entropy_lanes
+from .loss_lanes import FEW_CLASSES, cross_entropy_columns, cross_entropy_lanes, cross_entropy_long_tiles
 from .loss_rows import cross_entropy_rows
 from .loss_short import SHORT_ROW, cross_entropy_short
 from .loss_split import cross_entropy_split

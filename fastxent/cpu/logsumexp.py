@@ -147,7 +147,7 @@ def _chunk_of_tiles(logits, lse, lse_low, out, tiles):
     step = max(1, CACHED // (n_classes_of(logits) * lanes_of(logits)))
     for first in range(tiles[0], tiles[1], step):
         cached = first, min(first + step, tiles[1])
-        loss_in_lanes(logits, None, 0, 1.0, PLAIN, None, lse, lse_low, None, in_blocks=True, tiles=cached)
+        loss_in_lanes(logits, None, 0, 1.0, PLAIN, None, lse, lse_low, None, None, True, cached)
         _put_tiles(out, logits, lse, lse_low, cached)
 
 

@@ -32,10 +32,11 @@ from .outcome import RowSums, outcome_of, slopes_of
 from .row_lanes import (
     get_lanes,
     lanes_in_tile,
+    long_tile_at,
     row_outputs,
+    rows_in_long_tile,
     rows_of_tiles,
     set_row_lanes,
-    tile_at,
     tiles_of_chunk,
 )
 from .shape import n_classes_of, n_rows_of
@@ -151,28 +152,29 @@ def _targets(targets, start, inside, ignore_index, z):
 
 
 @formula
-def _tile_at(memory, targets, options, in_blocks):
-    """The address of a tile, a long one for softmax; losses may come row by row, from compiled code."""
-    is_long = targets is options.label_smoothing is in_blocks is None
-    return tile_at(address(memory)) if is_long else address(memory)
+def _tile_at(memory, is_long):
+    return address(memory) if memory is None or is_long is None else long_tile_at(address(memory))
 
 
 @formula
-def _transposed(array, logits, in_blocks):
+def _transposed(array, logits, lanes, in_blocks):
     """Memory for few classes; many would be far again until they are used."""
     if array is None or in_blocks is not None:
         return None
-    return empty_row(lanes_of(logits) * n_classes_of(logits), logits)
+    return empty_row(lanes * n_classes_of(logits), logits)
 
 
 @inline
-def loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, lse_low, grad, in_blocks, tiles):
-    lanes, n_classes = lanes_of(_tile_at(logits, targets, options, in_blocks)), n_classes_of(logits)
+def loss_chunk(
+    logits, targets, ignore_index, scale, options, loss, lse, lse_low, grad, is_long, in_blocks, tiles
+):
+    """Long tiles do not go in blocks, whose sums depend on the number of lanes; both are True or None."""
+    lanes, n_classes = lanes_of(_tile_at(logits, is_long)), n_classes_of(logits)
     exps = empty_row(lanes * max(1, n_classes), logits)  # the first class is begun unasked
     scratch_u = scratch_transformed(grad, lanes * n_classes, options)
-    transposed_soft_targets = _transposed(options.soft_targets, logits, in_blocks)
-    transposed_hess = _transposed(options.hess, logits, in_blocks)
-    transposed_targets_grad = _transposed(options.targets_grad, logits, in_blocks)
+    transposed_soft_targets = _transposed(options.soft_targets, logits, lanes, in_blocks)
+    transposed_hess = _transposed(options.hess, logits, lanes, in_blocks)
+    transposed_targets_grad = _transposed(options.targets_grad, logits, lanes, in_blocks)
     y_of, s_of = address(targets), address(options.sample_weight)
     outputs = row_outputs(loss, lse, lse_low, options)
     addressed = in_addresses(options)
@@ -181,17 +183,17 @@ def loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, lse_low
     first, stop = rows_of_tiles(tiles, n_rows, lanes)
     for start in range(first, stop, lanes):
         n_lanes = lanes_in_tile(start, n_rows, lanes)
-        z = _tile_at(exps, targets, options, in_blocks)
+        z = _tile_at(exps, is_long)
         inside = first_lanes(n_lanes, z)
         y = _targets(y_of, start, inside, ignore_index, z)
         s = get_lanes(s_of, 1.0, start, inside, z)
         tile = Tile(
             n_classes,
             columns_at(logits, start, n_lanes, z, None),
-            columns_at(options.soft_targets, start, n_lanes, z, address(transposed_soft_targets)),
+            columns_at(options.soft_targets, start, n_lanes, z, _tile_at(transposed_soft_targets, is_long)),
             columns_at(grad, start, n_lanes, z, None),
-            columns_at(options.hess, start, n_lanes, z, address(transposed_hess)),
-            columns_at(options.targets_grad, start, n_lanes, z, address(transposed_targets_grad)),
+            columns_at(options.hess, start, n_lanes, z, _tile_at(transposed_hess, is_long)),
+            columns_at(options.targets_grad, start, n_lanes, z, _tile_at(transposed_targets_grad, is_long)),
             y,
             inside,
             _kept(inside, y, s, s_of, ignore_index),
@@ -211,7 +213,25 @@ def cross_entropy_lanes(n_chunks, logits, targets, ignore_index, divisor, option
     row_losses = empty_float64(n_rows_of(logits)) if loss is None else loss
     for chunk in prange(n_chunks):
         tiles = tiles_of_chunk(chunk, n_chunks, logits, lanes_of(logits))
-        loss_chunk(logits, targets, ignore_index, scale, options, row_losses, lse, None, grad, None, tiles)
+        loss_chunk(
+            logits, targets, ignore_index, scale, options, row_losses, lse, None, grad, None, None, tiles
+        )
+    flatten_mean_of_no_weight(grad, options, scale)
+    return mean_of(row_losses, divisor), bad
+
+
+@kernel("loss", "lse", "grad", "rank", "entropy", "hess", "targets_grad")
+def cross_entropy_long_tiles(n_chunks, logits, targets, ignore_index, divisor, options, loss, lse, grad):
+    """As `cross_entropy_lanes`, to the bit, for batches that fill long tiles."""
+    divisor, scale, bad = survey(logits, targets, ignore_index, divisor, options)
+    if bad >= 0:
+        return 0.0, bad
+    row_losses = empty_float64(n_rows_of(logits)) if loss is None else loss
+    for chunk in prange(n_chunks):
+        tiles = tiles_of_chunk(chunk, n_chunks, logits, rows_in_long_tile(logits))
+        loss_chunk(
+            logits, targets, ignore_index, scale, options, row_losses, lse, None, grad, True, None, tiles
+        )
     flatten_mean_of_no_weight(grad, options, scale)
     return mean_of(row_losses, divisor), bad
 
@@ -225,6 +245,8 @@ def cross_entropy_columns(n_chunks, logits, targets, ignore_index, divisor, opti
     row_losses = empty_float64(n_rows_of(logits)) if loss is None else loss
     for chunk in prange(n_chunks):
         tiles = tiles_of_chunk(chunk, n_chunks, logits, lanes_of(logits))
-        loss_chunk(logits, targets, ignore_index, scale, options, row_losses, lse, None, grad, True, tiles)
+        loss_chunk(
+            logits, targets, ignore_index, scale, options, row_losses, lse, None, grad, None, True, tiles
+        )
     flatten_mean_of_no_weight(grad, options, scale)
     return mean_of(row_losses, divisor), bad

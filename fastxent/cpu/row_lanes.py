@@ -24,17 +24,17 @@ def row_outputs(loss, lse, lse_low, options):
 
 
 @specialised_formula
-def tile_at(p):
-    """The address p as that of a tile, of vectors with a lane for each of its rows.
+def long_tile_at(p):
+    """The address p as that of a tile whose vectors fill two registers, where these are long.
 
-    They fill two registers where these are long: a row is a chain, and while one waits the other works.
+    A row is a chain: while one register of rows waits the other works. A few rows would fill but one.
     """
     return (lambda p: in_pairs(p)) if has_long_registers() else (lambda p: p)
 
 
 @formula
-def rows_in_tile(array):
-    return lanes_of(tile_at(address(array)))
+def rows_in_long_tile(array):
+    return lanes_of(long_tile_at(address(array)))
 
 
 @formula

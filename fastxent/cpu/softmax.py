@@ -13,7 +13,7 @@ from .loss_split import finish_part, solve_row, sum_part_of_row
 from .options import PLAIN
 from .parts import memory_for_sums
 from .row import Memory, memory_for
-from .row_lanes import rows_in_tile, tiles_of_chunk
+from .row_lanes import rows_in_long_tile, tiles_of_chunk
 from .shape import n_rows_of, rows_of_chunk
 from .slots import Slots, empty_slots
 
@@ -38,8 +38,10 @@ def softmax_short(n_chunks, logits, out):
 def softmax_lanes(n_chunks, logits, out):
     """As `softmax_rows`, for few classes."""
     for chunk in prange(n_chunks):
-        tiles = tiles_of_chunk(chunk, n_chunks, logits, rows_in_tile(logits))
-        loss_in_lanes(logits, None, 0, 1.0, PLAIN, None, None, None, grad=out, in_blocks=None, tiles=tiles)
+        tiles = tiles_of_chunk(chunk, n_chunks, logits, rows_in_long_tile(logits))
+        loss_in_lanes(
+            logits, None, 0, 1.0, PLAIN, None, None, None, grad=out, is_long=True, in_blocks=None, tiles=tiles
+        )
 
 
 @kernel("out")
@@ -47,7 +49,9 @@ def softmax_columns(n_chunks, logits, out):
     """As `softmax_rows`, to the bit, for rows whose classes lie apart."""
     for chunk in prange(n_chunks):
         tiles = tiles_of_chunk(chunk, n_chunks, logits, lanes_of(logits))
-        loss_in_lanes(logits, None, 0, 1.0, PLAIN, None, None, None, grad=out, in_blocks=True, tiles=tiles)
+        loss_in_lanes(
+            logits, None, 0, 1.0, PLAIN, None, None, None, grad=out, is_long=None, in_blocks=True, tiles=tiles
+        )
 
 
 @kernel("out")
