@@ -123,7 +123,7 @@ def read_all(columns, n_classes, mask, tile):
     if not columns.in_rows or last_four < 0:
         for j in range(n_classes):
             store(tile, j * lanes, _read_there(columns, j, mask, tile))
-    elif columns.n_rows == lanes:  # as the compiler then knows
+    elif columns.n_rows == lanes:  # known to the compiler: the addresses are constants
         for four in range(0, n_classes, 4):
             _read_four(columns, min(four, last_four), lanes, tile)
     else:
@@ -145,7 +145,7 @@ def write_all(columns, n_classes, mask, tile):
     if not columns.in_rows or last_four < 0:
         for j in range(n_classes):
             _write_there(columns, j, load(tile, j * lanes), mask)
-    elif columns.n_rows == lanes:  # as the compiler then knows
+    elif columns.n_rows == lanes:  # known to the compiler: the addresses are constants
         for four in range(0, n_classes, 4):
             _write_four(columns, min(four, last_four), lanes, tile)
     else:
