@@ -29,8 +29,8 @@ from .loss_split import solve_row, sum_part_of_row
 from .options import PLAIN
 from .parts import memory_for_sums, part_of_thread
 from .row import Memory, memory_for
-from .row_lanes import get_lanes, lanes_in_tile, rows_of_tiles, tiles_of_chunk
-from .shape import n_classes_of, n_rows_of, rows_of_chunk
+from .row_lanes import get_lanes
+from .shape import n_classes_of, n_rows_of, rows_of_chunk, tiled_rows_of_chunk
 from .slots import Slots, empty_slots
 from .strided import THROUGH_CACHES, address, packed_rows, row_at, streams_of, to_read, to_write, written
 from .vectors import full_vectors_end, store_full
@@ -130,23 +130,23 @@ def _put_tile(out, logits, n_classes, inside, lse, z):
 
 
 @or_none
-def _put_tiles(out, logits, lse, lse_low, tiles):
-    z, lanes, n_rows = address(logits), lanes_of(logits), n_rows_of(logits)
-    first, stop = rows_of_tiles(tiles, n_rows, lanes)
-    for start in range(first, stop, lanes):
-        n_lanes = lanes_in_tile(start, n_rows, lanes)
-        inside = first_lanes(n_lanes, z)
-        rows, places = columns_at(logits, start, n_lanes, z, None), columns_at(out, start, n_lanes, z, None)
+def _put_tiles(out, logits, lse, lse_low, rows):
+    z, lanes = address(logits), lanes_of(logits)
+    for start in range(rows[0], rows[1], lanes):
+        n_lanes = min(lanes, rows[1] - start)
+        columns, inside = columns_at(logits, start, n_lanes, z, None), first_lanes(n_lanes, z)
+        places = columns_at(out, start, n_lanes, z, None)
         high = get_lanes(address(lse), 0.0, start, inside, z)
         low = get_lanes(address(lse_low), 0.0, start, inside, z)
-        _put_tile(places, rows, n_classes_of(logits), inside, HighLow(high, low), z)
+        _put_tile(places, columns, n_classes_of(logits), inside, HighLow(high, low), z)
 
 
 @inline
-def _chunk_of_tiles(logits, lse, lse_low, out, tiles):
-    step = max(1, CACHED // (n_classes_of(logits) * lanes_of(logits)))
-    for first in range(tiles[0], tiles[1], step):
-        cached = first, min(first + step, tiles[1])
+def _chunk_of_tiles(logits, lse, lse_low, out, rows):
+    lanes = lanes_of(logits)
+    step = lanes * max(1, CACHED // (n_classes_of(logits) * lanes))
+    for first in range(rows[0], rows[1], step):
+        cached = first, min(first + step, rows[1])
         loss_in_lanes(logits, None, 0, 1.0, PLAIN, None, lse, lse_low, None, None, True, cached)
         _put_tiles(out, logits, lse, lse_low, cached)
 
@@ -157,8 +157,8 @@ def logsumexp_columns(n_chunks, logits, lse, out):
     row_lse = empty_float64(n_rows_of(logits)) if lse is None else lse
     lse_low = _memory_for_low(out)
     for chunk in prange(n_chunks):
-        tiles = tiles_of_chunk(chunk, n_chunks, logits, lanes_of(logits))
-        _chunk_of_tiles(logits, row_lse, lse_low, out, tiles)
+        rows = tiled_rows_of_chunk(chunk, n_chunks, logits)
+        _chunk_of_tiles(logits, row_lse, lse_low, out, rows)
 
 
 @inline

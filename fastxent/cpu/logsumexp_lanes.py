@@ -12,15 +12,8 @@ from .exact_sum import BIAS, add, empty_sum, value_of
 from .logsumexp import log_probability
 from .options import PLAIN
 from .outcome import high_and_low_lse, likelihood
-from .row_lanes import (
-    lanes_in_tile,
-    long_tile_at,
-    rows_in_long_tile,
-    rows_of_tiles,
-    set_lanes,
-    tiles_of_chunk,
-)
-from .shape import n_classes_of, n_rows_of
+from .row_lanes import long_tile_at, set_lanes
+from .shape import n_classes_of, tiled_rows_of_chunk
 from .shift import Shift, shift_for, shifted_exp
 from .strided import address
 from .tile import begin, end_begun
@@ -64,19 +57,18 @@ def _logsumexp_tile(logits, to, out, start, n_classes, inside, tile):
 
 
 @inline
-def _logsumexp_chunk(logits, lse, out, tiles):
-    lanes, n_rows, n_classes = rows_in_long_tile(logits), n_rows_of(logits), n_classes_of(logits)
+def _logsumexp_chunk(logits, lse, out, rows):
+    lanes, n_classes = lanes_of(long_tile_at(address(logits))), n_classes_of(logits)
     memory = empty_row(lanes * max(1, n_classes), logits)  # the first class is begun unasked
-    first, stop = rows_of_tiles(tiles, n_rows, lanes)
-    for start in range(first, stop, lanes):
-        n_lanes, tile = lanes_in_tile(start, n_rows, lanes), long_tile_at(address(memory))
+    for start in range(rows[0], rows[1], lanes):
+        n_lanes, tile = min(lanes, rows[1] - start), long_tile_at(address(memory))
+        columns, inside = columns_at(logits, start, n_lanes, tile, None), first_lanes(n_lanes, tile)
         places = columns_at(out, start, n_lanes, tile, None)
-        inside, rows = first_lanes(n_lanes, tile), columns_at(logits, start, n_lanes, tile, None)
-        _logsumexp_tile(rows, address(lse), places, start, n_classes, inside, tile)
+        _logsumexp_tile(columns, address(lse), places, start, n_classes, inside, tile)
 
 
 @kernel("lse", "out")
 def logsumexp_lanes(n_chunks, logits, lse, out):
     """As `logsumexp_rows`, for few classes."""
     for chunk in prange(n_chunks):
-        _logsumexp_chunk(logits, lse, out, tiles_of_chunk(chunk, n_chunks, logits, rows_in_long_tile(logits)))
+        _logsumexp_chunk(logits, lse, out, tiled_rows_of_chunk(chunk, n_chunks, logits))

@@ -29,17 +29,8 @@ from .derivatives import factors_for
 from .exact_sum import add, bias_for, empty_sum, value_of
 from .options import in_addresses, transformed
 from .outcome import RowSums, outcome_of, slopes_of
-from .row_lanes import (
-    get_lanes,
-    lanes_in_tile,
-    long_tile_at,
-    row_outputs,
-    rows_in_long_tile,
-    rows_of_tiles,
-    set_row_lanes,
-    tiles_of_chunk,
-)
-from .shape import n_classes_of, n_rows_of
+from .row_lanes import get_lanes, long_tile_at, row_outputs, set_row_lanes
+from .shape import n_classes_of, n_rows_of, tiled_rows_of_chunk
 from .shift import Shift, shift_for, shifted_exp
 from .strided import address, addresses, scratch_transformed
 from .tally import empty_tally, in_float64, reference_for, tallied
@@ -166,7 +157,7 @@ def _transposed(array, logits, lanes, in_blocks):
 
 @inline
 def loss_chunk(
-    logits, targets, ignore_index, scale, options, loss, lse, lse_low, grad, is_long, in_blocks, tiles
+    logits, targets, ignore_index, scale, options, loss, lse, lse_low, grad, is_long, in_blocks, rows
 ):
     """Long tiles do not go in blocks, whose sums depend on the number of lanes; both are True or None."""
     lanes, n_classes = lanes_of(_tile_at(logits, is_long)), n_classes_of(logits)
@@ -179,11 +170,9 @@ def loss_chunk(
     outputs = row_outputs(loss, lse, lse_low, options)
     addressed = in_addresses(options)
     memory = None if in_blocks is None else memory_for_blocks(logits)
-    n_rows, control = n_rows_of(logits), flush_subnormals()
-    first, stop = rows_of_tiles(tiles, n_rows, lanes)
-    for start in range(first, stop, lanes):
-        n_lanes = lanes_in_tile(start, n_rows, lanes)
-        z = _tile_at(exps, is_long)
+    control = flush_subnormals()
+    for start in range(rows[0], rows[1], lanes):
+        n_lanes, z = min(lanes, rows[1] - start), _tile_at(exps, is_long)
         inside = first_lanes(n_lanes, z)
         y = _targets(y_of, start, inside, ignore_index, z)
         s = get_lanes(s_of, 1.0, start, inside, z)
@@ -212,9 +201,9 @@ def cross_entropy_lanes(n_chunks, logits, targets, ignore_index, divisor, option
         return 0.0, bad
     row_losses = empty_float64(n_rows_of(logits)) if loss is None else loss
     for chunk in prange(n_chunks):
-        tiles = tiles_of_chunk(chunk, n_chunks, logits, lanes_of(logits))
+        rows = tiled_rows_of_chunk(chunk, n_chunks, logits)
         loss_chunk(
-            logits, targets, ignore_index, scale, options, row_losses, lse, None, grad, None, None, tiles
+            logits, targets, ignore_index, scale, options, row_losses, lse, None, grad, None, None, rows
         )
     flatten_mean_of_no_weight(grad, options, scale)
     return mean_of(row_losses, divisor), bad
@@ -228,9 +217,9 @@ def cross_entropy_long_tiles(n_chunks, logits, targets, ignore_index, divisor, o
         return 0.0, bad
     row_losses = empty_float64(n_rows_of(logits)) if loss is None else loss
     for chunk in prange(n_chunks):
-        tiles = tiles_of_chunk(chunk, n_chunks, logits, rows_in_long_tile(logits))
+        rows = tiled_rows_of_chunk(chunk, n_chunks, logits)
         loss_chunk(
-            logits, targets, ignore_index, scale, options, row_losses, lse, None, grad, True, None, tiles
+            logits, targets, ignore_index, scale, options, row_losses, lse, None, grad, True, None, rows
         )
     flatten_mean_of_no_weight(grad, options, scale)
     return mean_of(row_losses, divisor), bad
@@ -244,9 +233,9 @@ def cross_entropy_columns(n_chunks, logits, targets, ignore_index, divisor, opti
         return 0.0, bad
     row_losses = empty_float64(n_rows_of(logits)) if loss is None else loss
     for chunk in prange(n_chunks):
-        tiles = tiles_of_chunk(chunk, n_chunks, logits, lanes_of(logits))
+        rows = tiled_rows_of_chunk(chunk, n_chunks, logits)
         loss_chunk(
-            logits, targets, ignore_index, scale, options, row_losses, lse, None, grad, None, True, tiles
+            logits, targets, ignore_index, scale, options, row_losses, lse, None, grad, None, True, rows
         )
     flatten_mean_of_no_weight(grad, options, scale)
     return mean_of(row_losses, divisor), bad

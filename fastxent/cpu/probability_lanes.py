@@ -7,8 +7,8 @@ from .columns import columns_at, read
 from .compile import inline, kernel
 from .groups import add_to_group, clear_groups, sum_of_groups
 from .probability_rows import mass_times_surprisal
-from .row_lanes import get_lanes, lanes_in_tile, rows_of_tiles, set_lanes, tiles_of_chunk
-from .shape import n_classes_of, n_rows_of
+from .row_lanes import get_lanes, set_lanes
+from .shape import n_classes_of, tiled_rows_of_chunk
 from .strided import address
 from .targets import survey
 from .total import mean_of
@@ -28,12 +28,11 @@ def _expected_surprisal(probs, soft_targets, n_classes, inside, groups, z):
 
 
 @inline
-def _tiles(probs, options, loss, tiles):
-    lanes, n_rows, n_classes, z = lanes_of(probs), n_rows_of(probs), n_classes_of(probs), address(probs)
+def _tiles(probs, options, loss, rows):
+    lanes, n_classes, z = lanes_of(probs), n_classes_of(probs), address(probs)
     groups = empty_float64(lanes * lanes)
-    first, stop = rows_of_tiles(tiles, n_rows, lanes)
-    for start in range(first, stop, lanes):
-        n_lanes = lanes_in_tile(start, n_rows, lanes)
+    for start in range(rows[0], rows[1], lanes):
+        n_lanes = min(lanes, rows[1] - start)
         inside = first_lanes(n_lanes, z)
         s = get_lanes(address(options.sample_weight), 1.0, start, inside, z)
         p = columns_at(probs, start, n_lanes, z, None)
@@ -47,5 +46,5 @@ def log_loss_lanes(n_chunks, probs, divisor, options, loss):
     """The mean of `log_loss_rows`, to the bit, for soft targets: of few classes, or such as are far apart."""
     divisor, _, _ = survey(probs, None, 0, divisor, options)
     for chunk in prange(n_chunks):
-        _tiles(probs, options, loss, tiles_of_chunk(chunk, n_chunks, probs, lanes_of(probs)))
+        _tiles(probs, options, loss, tiled_rows_of_chunk(chunk, n_chunks, probs))
     return mean_of(loss, divisor)

@@ -2,9 +2,8 @@
 
 from typing import Any, NamedTuple
 
-from ..simd import broadcast, has_long_registers, in_pairs, lanes_of, load_masked, store_masked, where, widen
+from ..simd import broadcast, has_long_registers, in_pairs, load_masked, store_masked, where, widen
 from .compile import formula, specialised_formula
-from .shape import n_rows_of, rows_of_chunk
 from .strided import address
 
 
@@ -30,27 +29,6 @@ def long_tile_at(p):
     A row is a chain: while one register of rows waits the other works. A few rows would fill but one.
     """
     return (lambda p: in_pairs(p)) if has_long_registers() else (lambda p: p)
-
-
-@formula
-def rows_in_long_tile(array):
-    return lanes_of(long_tile_at(address(array)))
-
-
-@formula
-def tiles_of_chunk(chunk, n_chunks, array, lanes):
-    """The first tile, and that after the last: as many rows as there are lanes."""
-    return rows_of_chunk(chunk, n_chunks, (n_rows_of(array) + lanes - 1) // lanes)
-
-
-@formula
-def rows_of_tiles(tiles, n_rows, lanes):
-    return tiles[0] * lanes, min(tiles[1] * lanes, n_rows)
-
-
-@formula
-def lanes_in_tile(start, n_rows, lanes):
-    return min(lanes, n_rows - start)
 
 
 @formula

@@ -34,6 +34,14 @@ def rows_of_chunk(chunk, n_chunks, n_rows):
 
 
 @formula
+def tiled_rows_of_chunk(chunk, n_chunks, array):
+    """As `rows_of_chunk`, in whole tiles: vectors of rows side by side stay aligned."""
+    lanes, n_rows = lanes_of(array), n_rows_of(array)
+    first, stop = rows_of_chunk(chunk, n_chunks, (n_rows + lanes - 1) // lanes)
+    return first * lanes, min(stop * lanes, n_rows)
+
+
+@formula
 def nearest_of(i, rows):
     """The nearest to row i, of the rows from the first to before the last."""
     return max(rows[0], min(i, rows[1] - 1))

@@ -4,7 +4,6 @@ import math
 
 from numba import prange
 
-from ..simd import lanes_of
 from .compile import kernel
 from .loss_lanes import loss_chunk as loss_in_lanes
 from .loss_rows import loss_chunk as loss_by_row
@@ -13,8 +12,7 @@ from .loss_split import finish_part, solve_row, sum_part_of_row
 from .options import PLAIN
 from .parts import memory_for_sums
 from .row import Memory, memory_for
-from .row_lanes import rows_in_long_tile, tiles_of_chunk
-from .shape import n_rows_of, rows_of_chunk
+from .shape import n_rows_of, rows_of_chunk, tiled_rows_of_chunk
 from .slots import Slots, empty_slots
 
 
@@ -38,9 +36,9 @@ def softmax_short(n_chunks, logits, out):
 def softmax_lanes(n_chunks, logits, out):
     """As `softmax_rows`, for few classes."""
     for chunk in prange(n_chunks):
-        tiles = tiles_of_chunk(chunk, n_chunks, logits, rows_in_long_tile(logits))
+        rows = tiled_rows_of_chunk(chunk, n_chunks, logits)
         loss_in_lanes(
-            logits, None, 0, 1.0, PLAIN, None, None, None, grad=out, is_long=True, in_blocks=None, tiles=tiles
+            logits, None, 0, 1.0, PLAIN, None, None, None, grad=out, is_long=True, in_blocks=None, rows=rows
         )
 
 
@@ -48,9 +46,9 @@ def softmax_lanes(n_chunks, logits, out):
 def softmax_columns(n_chunks, logits, out):
     """As `softmax_rows`, to the bit, for rows whose classes lie apart."""
     for chunk in prange(n_chunks):
-        tiles = tiles_of_chunk(chunk, n_chunks, logits, lanes_of(logits))
+        rows = tiled_rows_of_chunk(chunk, n_chunks, logits)
         loss_in_lanes(
-            logits, None, 0, 1.0, PLAIN, None, None, None, grad=out, is_long=None, in_blocks=True, tiles=tiles
+            logits, None, 0, 1.0, PLAIN, None, None, None, grad=out, is_long=None, in_blocks=True, rows=rows
         )
 
 

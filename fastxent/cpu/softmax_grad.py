@@ -27,8 +27,7 @@ from .compile import formula, inline, kernel
 from .derivatives import high_and_low, minus
 from .groups import add_to_group, clear_groups, sum_of_groups
 from .loss_short import SHORT_ROW
-from .row_lanes import lanes_in_tile, rows_of_tiles, tiles_of_chunk
-from .shape import AHEAD, n_classes_of, n_rows_of, rows_of_chunk
+from .shape import AHEAD, n_classes_of, n_rows_of, rows_of_chunk, tiled_rows_of_chunk
 from .strided import address, packed_rows, row_at, streams_of, to_read, to_write, written
 from .vectors import full_vectors_end, store_full
 
@@ -113,13 +112,12 @@ def _tile(probs, grad, out, n_classes, inside, p, g, groups):
 
 
 @inline
-def _tiles(probs, grad, out, tiles):
-    lanes, n_rows, n_classes = lanes_of(probs), n_rows_of(probs), n_classes_of(probs)
+def _tiles(probs, grad, out, rows):
+    lanes, n_classes = lanes_of(probs), n_classes_of(probs)
     p, g = empty_row(lanes * n_classes, probs), empty_row(lanes * n_classes, probs)
     groups, control = empty_float64(lanes * lanes), flush_subnormals()
-    first, stop = rows_of_tiles(tiles, n_rows, lanes)
-    for start in range(first, stop, lanes):
-        n_lanes, z = lanes_in_tile(start, n_rows, lanes), address(p)
+    for start in range(rows[0], rows[1], lanes):
+        n_lanes, z = min(lanes, rows[1] - start), address(p)
         _tile(
             columns_at(probs, start, n_lanes, z, None),
             columns_at(grad, start, n_lanes, z, None),
@@ -137,4 +135,4 @@ def _tiles(probs, grad, out, tiles):
 def softmax_grad_lanes(n_chunks, probs, grad, out):
     """As `softmax_grad_rows`, to the bit, one row a lane: for few classes, or such as are far apart."""
     for chunk in prange(n_chunks):
-        _tiles(probs, grad, out, tiles_of_chunk(chunk, n_chunks, probs, lanes_of(probs)))
+        _tiles(probs, grad, out, tiled_rows_of_chunk(chunk, n_chunks, probs))
