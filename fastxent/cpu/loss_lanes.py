@@ -43,7 +43,7 @@ from .tile import (
     derivatives_of_targets,
     end_begun,
     exponentials,
-    other_column,
+    put_logits,
     with_target,
 )
 from .tile_blocks import finish_blocks, memory_for_blocks, sum_blocks
@@ -68,7 +68,7 @@ def _sum_tile(tile, options):
     number = broadcast(0.0, z)
     for j in range(tile.n_classes):
         column, is_target = load(z, j * lanes_of(z)), are_targets(tile, number)
-        other_max = maximum(other_column(column, is_target), other_max)
+        other_max = maximum(put_logits(tile, j, column, is_target, options), other_max)
         z_y, w_y = with_target(z_y, w_y, column, is_target, j, options)
         number += 1.0
     row_max = _row_max(tile, z_y, other_max)

@@ -53,9 +53,20 @@ def of_class(weight, j, z):
 
 
 @formula
-def other_column(column, is_target):
-    """The logits of a class, −inf where it is the target."""
-    return column if is_target is None else where(is_target, -math.inf, column)
+def are_set_apart(options):
+    """Whether the tile has −inf for targets' logits: their exponentials are then 0 without being told apart.
+
+    Not if these are asked for, nor under softcap, whose vectors take longer if one lane is far from 0.
+    """
+    return options.label_smoothing is options.entropy is options.softcap is None
+
+
+@formula
+def put_logits(tile, j, column, is_target, options):
+    """Those of class j, into the tile. Gives them with −inf where it is the target."""
+    others = column if is_target is None else where(is_target, -math.inf, column)
+    store(tile.exps, j * lanes_of(tile.exps), others if are_set_apart(options) else column)
+    return others
 
 
 @formula
@@ -111,7 +122,9 @@ def exponentials(e, u, tile, j, is_target, z_y, reference, options):
         store(tile.transformed, j * lanes_of(z), u)
     m = mass_of(tile, j, options)
     terms = terms_of(column, z_y, u, e, m, reference, options)
-    return e if is_target is None else where(is_target, 0.0, e), terms
+    if is_target is not None and not are_set_apart(options):
+        e = where(is_target, 0.0, e)
+    return e, terms
 
 
 @formula

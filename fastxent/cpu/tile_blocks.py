@@ -42,7 +42,7 @@ from .tile import (
     derivatives_of_targets,
     end_begun,
     exponentials,
-    other_column,
+    put_logits,
     with_target,
 )
 from .vectors import load_float64
@@ -143,16 +143,15 @@ def _load_blocks(tile, memory, options):
 
     Gives the targets' logits and weights.
     """
-    z, lanes = tile.exps, lanes_of(tile.exps)
+    z = tile.exps
     z_y, w_y, number = broadcast(0.0, z), widen(broadcast(1.0, z)), broadcast(0.0, z)
     for start in range(0, tile.n_classes, block_length(z)):
         block_max = other_max = broadcast(-math.inf, z)
         for j in range(start, end_of_block(start, tile.n_classes, z)):
             column = read(tile.logits, j, tile.kept, z)
-            store(z, j * lanes, column)
             block_max = maximum(column, block_max)
             is_target = are_targets(tile, number)
-            other_max = maximum(other_column(column, is_target), other_max)
+            other_max = maximum(put_logits(tile, j, column, is_target, options), other_max)
             z_y, w_y = with_target(z_y, w_y, column, is_target, j, options)
             number += 1.0
         store(memory.tops, start // BLOCK, block_max)
