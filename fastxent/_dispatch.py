@@ -16,8 +16,14 @@ PARALLEL_FROM = 32768
 SPLIT_FROM = 65536
 """Classes from which threads gain by sharing out each row (20 µs of work against twice about 2 µs)."""
 
+_LARGE_BATCH, _SHORT_ROW_OF_LARGE_BATCH = 2**25, 800
+"""Bytes of logits from which memory takes most of the time, and classes up to which rows are short then."""
+
 _LANES = 16
 """Of float32; so many rows fill them."""
+
+_MOST_CLASSES_APART = 800
+"""Classes up to which rows go one a lane that are no neighbours either."""
 
 _MOST_CLASSES_IN_LANES = 2**24  # they are told apart as float32
 
@@ -44,7 +50,7 @@ def cross_entropy(
     arrays = logits, options.soft_targets, grad, options.hess, options.targets_grad
     if n_classes <= cpu.FEW_CLASSES:
         kernel = cpu.cross_entropy_lanes if logits.size < PARALLEL_FROM else cpu.cross_entropy_long_tiles
-    elif n_classes <= cpu.SHORT_ROW and _are_side_by_side(*arrays):
+    elif is_short(logits) and _are_side_by_side(*arrays):
         kernel = cpu.cross_entropy_short
     elif _is_split(n_threads, *arrays):
         kernel = cpu.cross_entropy_split
@@ -72,7 +78,7 @@ def plain_cross_entropy(
     n_threads = 1 if logits.size < PARALLEL_FROM else _n_threads_for(logits)
     if logits.shape[1] <= cpu.FEW_CLASSES:
         kernel = cpu.cross_entropy_lanes if logits.size < PARALLEL_FROM else cpu.cross_entropy_long_tiles
-    elif logits.shape[1] <= cpu.SHORT_ROW:
+    elif is_short(logits):
         kernel = cpu.cross_entropy_short
     else:
         kernel = cpu.cross_entropy_split if _is_split(n_threads, logits) else cpu.cross_entropy_rows
@@ -119,7 +125,7 @@ def _activate(kernels: _Kernels, logits: NDArray[Any], *others: NDArray[Any] | N
     n_threads, n_classes = _n_threads_for(logits), logits.shape[-1]
     if n_classes <= cpu.FEW_CLASSES:
         kernel = kernels.lanes
-    elif n_classes <= cpu.SHORT_ROW and _are_side_by_side(logits, *others):
+    elif is_short(logits) and _are_side_by_side(logits, *others):
         kernel = kernels.short
     elif _is_split(n_threads, logits, *others):
         kernel = kernels.split
@@ -244,6 +250,13 @@ def _are_side_by_side(*arrays: NDArray[Any] | None) -> bool:
     return all(a is None or a.strides[-1] == a.itemsize for a in arrays)
 
 
+def is_short(logits: NDArray[Any]) -> bool:
+    """Whether rows go a few at a time, if classes lie side by side."""
+    n_classes = logits.shape[-1]
+    is_large_batch = logits.size * logits.itemsize >= _LARGE_BATCH
+    return n_classes <= cpu.SHORT_ROW and (n_classes <= _SHORT_ROW_OF_LARGE_BATCH or not is_large_batch)
+
+
 def go_one_a_lane(logits: NDArray[Any]) -> bool:
     """Whether rows of classes that lie apart do: if they fill the lanes and, with many, are neighbours."""
     row_stride, class_stride = logits.strides[-2:]
@@ -251,7 +264,7 @@ def go_one_a_lane(logits: NDArray[Any]) -> bool:
     if class_stride == itemsize or logits.size < _LANES * n_classes:
         return False
     are_neighbours = row_stride == itemsize and logits.shape[-2] >= _LANES
-    return n_classes <= cpu.SHORT_ROW or (are_neighbours and n_classes <= _MOST_CLASSES_IN_LANES)
+    return n_classes <= _MOST_CLASSES_APART or (are_neighbours and n_classes <= _MOST_CLASSES_IN_LANES)
 
 
 def _are_for_lanes(probs: NDArray[Any]) -> bool:

@@ -108,8 +108,8 @@ FUNCTIONS = {
     "log_loss of soft targets": lambda p, out: (fastxent.log_loss(p.probs, p.probs, reduction="none"),),
 }
 DTYPES = [np.float32, np.float64, np.float16, *BFLOAT16]
-SMALL = (20, 10), (18, 118), (3, 830)
-LARGE = (3300, 10), (300, 130), (60, 900), (1, 70000)
+SMALL = (20, 10), (18, 118), (3, 1100)
+LARGE = (3300, 10), (300, 130), (60, 1100), (1, 70000)
 SIMPLEST = [name for name in FUNCTIONS if " " not in name and name + "_with_grad" not in FUNCTIONS]
 FEW = "softmax", "cross_entropy_with_grad", "binary_cross_entropy_with_grad"
 

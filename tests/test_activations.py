@@ -89,7 +89,7 @@ def test_log_softmax_of_one_class_is_exactly_zero(dtype):
 
 @pytest.mark.slow
 @float64_rarely
-@pytest.mark.parametrize("n_classes", [2, 10, 63, 64, 801])
+@pytest.mark.parametrize("n_classes", [2, 10, 63, 64, 1025])
 def test_each_of_several_largest_logits_counts(n_classes, dtype):
     z = np.zeros((40, n_classes), dtype)
     z[20:, n_classes // 2 :] = -1
@@ -97,7 +97,7 @@ def test_each_of_several_largest_logits_counts(n_classes, dtype):
         assert_as_reference(name, call(name, z), z)
 
 
-SIZES = [0, 1, 2, 4, 5, 15, 16, 17, 33, 63, 64, 65, 129, 800, 801, 1025, 5000]
+SIZES = [0, 1, 2, 4, 5, 15, 16, 17, 33, 63, 64, 65, 129, 800, 1024, 1025, 5000]
 LARGE = [(128256, np.float32), pytest.param(128256, np.float64, marks=pytest.mark.exhaustive)]
 
 
@@ -144,7 +144,7 @@ def test_float64_is_as_exact_as_its_last_bits_allow(offset):
 
 @pytest.mark.slow
 @each_dtype
-@pytest.mark.parametrize("n_classes", [2, 40, 148, 900])
+@pytest.mark.parametrize("n_classes", [2, 40, 148, 1100])
 @pytest.mark.parametrize("offset", [1e3, -1e7, 1e12, 1e17, -1e30])
 def test_log_softmax_of_equal_logits_is_that_of_their_number_wherever_they_are(offset, n_classes, dtype):
     for logits in np.full((3, n_classes), offset, dtype), np.full((n_classes, 20), offset, dtype).T:

@@ -48,7 +48,7 @@ def assert_as_rows(mix, shape, axis, layout=np.copy, seed=0):
 
 
 @pytest.mark.parametrize("inner", INNER)
-@pytest.mark.parametrize("n_classes", [FEW, 63, 64, MANY, 900])
+@pytest.mark.parametrize("n_classes", [FEW, 63, 64, MANY, 1100])
 def test_classes_first(n_classes, inner):
     z, t, *_, results = assert_as_rows(PLAIN, (n_classes, inner), 0)
     if n_classes <= 63 or inner < 16:

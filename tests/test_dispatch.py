@@ -101,7 +101,7 @@ def test_serial_equals_parallel_bit_for_bit(run_kernels_in_parallel, shape, dtyp
         assert np.array_equal(serial, parallel)
 
 
-@pytest.mark.parametrize("n_classes", [10, 1000])
+@pytest.mark.parametrize("n_classes", [10, 1000, 1100])
 def test_a_row_does_not_depend_on_its_place_in_the_batch(n_classes):
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(200, n_classes)).astype(np.float32)
@@ -115,8 +115,8 @@ def test_a_row_does_not_depend_on_its_place_in_the_batch(n_classes):
 
 def test_the_number_of_threads_changes_no_bit():
     rng = np.random.default_rng(0)
-    logits = rng.normal(size=(300, 900)).astype(np.float32)
-    targets = rng.integers(0, 900, 300)
+    logits = rng.normal(size=(300, 1100)).astype(np.float32)
+    targets = rng.integers(0, 1100, 300)
     assert logits.size >= _dispatch.PARALLEL_FROM
     results = []
     threads = numba.get_num_threads()

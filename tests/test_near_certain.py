@@ -33,7 +33,7 @@ each_engine = pytest.mark.parametrize(
 
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("n_classes", [16, 96, 97, 400, 801, 2048, 2049, 5000])
+@pytest.mark.parametrize("n_classes", [16, 96, 97, 400, 801, 1025, 2048, 2049, 5000])
 def test_plain_rows_that_are_certain_to_any_degree_are_within_the_budget(
     n_classes, dtype, order, monkeypatch
 ):

@@ -20,7 +20,7 @@ from .strided import address, addresses
 from .targets import survey
 from .total import flatten_mean_of_no_weight, mean_of
 
-SHORT_ROW = 800
+SHORT_ROW = 1024
 """Classes up to which this is the quicker way."""
 
 

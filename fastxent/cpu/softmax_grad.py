@@ -26,9 +26,8 @@ from .columns import columns_at, read_all, write_all
 from .compile import formula, inline, kernel
 from .derivatives import high_and_low, minus
 from .groups import add_to_group, clear_groups, sum_of_groups
-from .loss_short import SHORT_ROW
 from .shape import AHEAD, n_classes_of, n_rows_of, rows_of_chunk, tiled_rows_of_chunk
-from .strided import address, packed_rows, row_at, streams_of, to_read, to_write, written
+from .strided import MOST_THROUGH_CACHES, address, packed_rows, row_at, streams_of, to_read, to_write, written
 from .vectors import full_vectors_end, store_full
 
 
@@ -65,7 +64,7 @@ def _put_row(p, grad, n_classes, dot, out, lead, past_caches):
 def _row(probs, grad, result):
     p, g, n_classes = to_read(probs), to_read(grad), probs.n_classes
     streams = streams_of(probs, result, None, None)
-    past_caches = streams.grad & are_apart(grad.start, result.start) & (n_classes > SHORT_ROW)
+    past_caches = streams.grad & are_apart(grad.start, result.start) & (n_classes > MOST_THROUGH_CACHES)
     lead = where(past_caches, streams.lead, 0)
     _put_row(p, g, n_classes, _dot_of_row(p, g, n_classes), to_write(result), lead, past_caches)
     written(result, n_classes)

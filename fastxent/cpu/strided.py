@@ -42,6 +42,9 @@ class Place(NamedTuple):
 LARGE = 1 << 22
 """Bytes from which an array is not expected to stay in the caches."""
 
+MOST_THROUGH_CACHES = 800
+"""Classes of rows of which too little would be stored past the caches, as only whole lines are."""
+
 
 @formula
 def address(vector):

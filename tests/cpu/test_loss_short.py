@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 SET = 16  # rows of up to 192 classes of float32
 # Whole wide vectors, one class more or less, and classes of which fewer and fewer rows make a set.
-N_CLASSES = (cpu.FEW_CLASSES + 1, 65, 80, 97, 128, 129, 130, 192, 193, 320, 512, 800)
+N_CLASSES = (cpu.FEW_CLASSES + 1, 65, 80, 97, 128, 129, 130, 192, 193, 320, 512, 800, 1024)
 exhaustive = pytest.mark.exhaustive
 
 
@@ -81,11 +81,11 @@ def test_activations_have_the_bits_of_rows_one_by_one(function, dtype, row_by_ro
             logits = logits.astype(dtype)
         assert_same_bits(function(logits), row_by_row(function, logits))
     monkeypatch.setattr(_dispatch, "PARALLEL_FROM", 2**30)  # which would be compiled for this alone
-    many = np.random.default_rng(0).normal(size=(200, 800)).astype(dtype)  # several times what stays near
+    many = np.random.default_rng(0).normal(size=(200, 1024)).astype(dtype)  # several times what stays near
     assert_same_bits(function(many), row_by_row(function, many))
 
 
-@pytest.mark.parametrize("n_classes", [100, 200, 800])
+@pytest.mark.parametrize("n_classes", [100, 200, 1024])
 def test_any_number_of_rows_fills_sets_or_does_not(n_classes):
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(3 * SET + 1, n_classes)).astype(np.float32)
@@ -145,6 +145,22 @@ def test_rows_are_short_up_to_a_length_if_their_classes_lie_side_by_side(
     fastxent.cross_entropy(logits, layout(soft))
     fastxent.cross_entropy_with_grad(logits, soft, targets_grad_out=layout(logits))
     assert [kernel is cpu.cross_entropy_short for kernel in calls] == 5 * [is_short]
+
+
+@pytest.mark.parametrize(("n_classes", "n_of_large_batch"), [(801, 10_473), (1024, 8_192)])
+def test_fewer_classes_are_short_in_batches_too_large_for_the_caches(
+    n_classes, n_of_large_batch, monkeypatch
+):
+    calls = []
+    monkeypatch.setattr(cpu.Kernel, "__call__", lambda self, *_: calls.append(self) or (0.0, -1))
+    for n_rows in (n_of_large_batch - 1, n_of_large_batch):
+        logits, targets = np.zeros((n_rows, n_classes), np.float32), np.zeros(n_rows, np.int64)
+        fastxent.cross_entropy(logits, targets, z_loss=0.1)
+        fastxent.softmax(logits, out=logits)
+    short, long = (
+        [getattr(cpu, f"{name}_{way}") for name in ("cross_entropy", "softmax")] for way in ("short", "rows")
+    )
+    assert calls == [*short, *long]
 
 
 @pytest.mark.parametrize("function", ["softmax", "log_softmax"])

@@ -13,7 +13,7 @@ from tests.mixes import MIXES, problem, solve
 pytestmark = pytest.mark.slow
 
 BLOCK = 2048  # of float32
-N_CLASSES = (900, BLOCK, BLOCK + 1, 2 * BLOCK - 1, 3 * BLOCK + 5, 10 * BLOCK)
+N_CLASSES = (1100, BLOCK, BLOCK + 1, 2 * BLOCK - 1, 3 * BLOCK + 5, 10 * BLOCK)
 
 
 @pytest.fixture
