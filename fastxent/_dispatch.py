@@ -16,9 +16,6 @@ PARALLEL_FROM = 32768
 SPLIT_FROM = 65536
 """Classes from which threads gain by sharing out each row (20 µs of work against twice about 2 µs)."""
 
-_LARGE_BATCH, _SHORT_ROW_OF_LARGE_BATCH = 2**25, 800
-"""Bytes of logits from which memory takes most of the time, and classes up to which rows are short then."""
-
 _LANES = 16
 """Of float32; so many rows fill them."""
 
@@ -50,7 +47,7 @@ def cross_entropy(
     arrays = logits, options.soft_targets, grad, options.hess, options.targets_grad
     if n_classes <= cpu.FEW_CLASSES:
         kernel = cpu.cross_entropy_lanes if logits.size < PARALLEL_FROM else cpu.cross_entropy_long_tiles
-    elif is_short(logits) and _are_side_by_side(*arrays):
+    elif _is_short(logits, grad, options.hess, options.targets_grad) and _are_side_by_side(*arrays):
         kernel = cpu.cross_entropy_short
     elif _is_split(n_threads, *arrays):
         kernel = cpu.cross_entropy_split
@@ -78,7 +75,7 @@ def plain_cross_entropy(
     n_threads = 1 if logits.size < PARALLEL_FROM else _n_threads_for(logits)
     if logits.shape[1] <= cpu.FEW_CLASSES:
         kernel = cpu.cross_entropy_lanes if logits.size < PARALLEL_FROM else cpu.cross_entropy_long_tiles
-    elif is_short(logits):
+    elif _is_short(logits, grad):
         kernel = cpu.cross_entropy_short
     else:
         kernel = cpu.cross_entropy_split if _is_split(n_threads, logits) else cpu.cross_entropy_rows
@@ -125,7 +122,7 @@ def _activate(kernels: _Kernels, logits: NDArray[Any], *others: NDArray[Any] | N
     n_threads, n_classes = _n_threads_for(logits), logits.shape[-1]
     if n_classes <= cpu.FEW_CLASSES:
         kernel = kernels.lanes
-    elif is_short(logits) and _are_side_by_side(logits, *others):
+    elif _is_short(logits, others[-1]) and _are_side_by_side(logits, *others):
         kernel = kernels.short
     elif _is_split(n_threads, logits, *others):
         kernel = kernels.split
@@ -250,11 +247,17 @@ def _are_side_by_side(*arrays: NDArray[Any] | None) -> bool:
     return all(a is None or a.strides[-1] == a.itemsize for a in arrays)
 
 
-def is_short(logits: NDArray[Any]) -> bool:
-    """Whether rows go a few at a time, if classes lie side by side."""
+def _is_short(logits: NDArray[Any], *outputs: NDArray[Any] | None) -> bool:
+    """Whether rows go a few at a time, if their classes lie side by side."""
     n_classes = logits.shape[-1]
-    is_large_batch = logits.size * logits.itemsize >= _LARGE_BATCH
-    return n_classes <= cpu.SHORT_ROW and (n_classes <= _SHORT_ROW_OF_LARGE_BATCH or not is_large_batch)
+    return n_classes <= cpu.MOST_THROUGH_CACHES or (
+        n_classes <= cpu.SHORT_ROW and not any(is_for_memory(out, logits) for out in outputs)
+    )
+
+
+def is_for_memory(out: Any, logits: Any) -> bool:
+    """Whether longer rows store an output past the caches, which short ones do not."""
+    return False if out is None else out.nbytes >= cpu.LARGE and out.ctypes.data != logits.ctypes.data
 
 
 def go_one_a_lane(logits: NDArray[Any]) -> bool:

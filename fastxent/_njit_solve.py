@@ -28,7 +28,7 @@ from ._njit_arrays import (
 )
 from ._options import factor_range
 from ._validation import LEAST_NORMALIZER, NO_CLASS_BEYOND
-from .cpu import FEW_CLASSES, Options, calls
+from .cpu import FEW_CLASSES, MOST_THROUGH_CACHES, SHORT_ROW, Options, calls
 from .simd.formula import formula
 from .simd.overlap import first_overlapping, overlaps_itself
 
@@ -143,7 +143,7 @@ def _check_numbers(ignore_index, label_smoothing, focal_gamma, z_loss, normalize
         raise Invalid("hess_out cannot be had with focal_gamma, where the Hessian is not that of softmax")
 
 
-_go_one_a_lane, _is_short = function(_dispatch.go_one_a_lane), function(_dispatch.is_short)
+_go_one_a_lane, _is_for_memory = function(_dispatch.go_one_a_lane), function(_dispatch.is_for_memory)
 
 
 @function
@@ -154,9 +154,10 @@ def _is_side_by_side(array):
 @function
 def _run(z, y, ignore_index, divisor, options, losses, lse, grad):
     are_side_by_side = _is_side_by_side(z) and _is_side_by_side(grad) and _is_side_by_side(options.hess)
+    are_for_memory = _is_for_memory(grad, z) or _is_for_memory(options.hess, z)
     if z.shape[-1] <= FEW_CLASSES:
         kernel = calls.LANES
-    elif _is_short(z) and are_side_by_side:
+    elif z.shape[-1] <= (MOST_THROUGH_CACHES if are_for_memory else SHORT_ROW) and are_side_by_side:
         kernel = calls.SHORT
     elif _go_one_a_lane(z):
         kernel = calls.COLUMNS

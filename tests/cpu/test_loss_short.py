@@ -24,7 +24,7 @@ def row_by_row(monkeypatch):
 
     def call(function, *arguments, **options):
         with monkeypatch.context() as patch:
-            patch.setattr(cpu, "SHORT_ROW", 0)
+            patch.setattr(_dispatch, "_is_short", lambda *_: False)
             return function(*arguments, **options)
 
     return call
@@ -147,20 +147,23 @@ def test_rows_are_short_up_to_a_length_if_their_classes_lie_side_by_side(
     assert [kernel is cpu.cross_entropy_short for kernel in calls] == 5 * [is_short]
 
 
-@pytest.mark.parametrize(("n_classes", "n_of_large_batch"), [(801, 10_473), (1024, 8_192)])
-def test_fewer_classes_are_short_in_batches_too_large_for_the_caches(
-    n_classes, n_of_large_batch, monkeypatch
-):
+@pytest.mark.parametrize(("n_classes", "large_is_short"), [(800, True), (801, False)])
+def test_longer_rows_are_not_short_if_derivatives_go_past_the_caches(n_classes, large_is_short, monkeypatch):
     calls = []
     monkeypatch.setattr(cpu.Kernel, "__call__", lambda self, *_: calls.append(self) or (0.0, -1))
-    for n_rows in (n_of_large_batch - 1, n_of_large_batch):
+    n_of_large = -(-cpu.LARGE // (4 * n_classes))
+    for n_rows in (n_of_large - 1, n_of_large):
         logits, targets = np.zeros((n_rows, n_classes), np.float32), np.zeros(n_rows, np.int64)
+        elsewhere, soft = np.empty_like(logits), logits.copy()
         fastxent.cross_entropy(logits, targets, z_loss=0.1)
+        fastxent.cross_entropy_with_grad(logits, targets, z_loss=0.1, grad_out=logits)
         fastxent.softmax(logits, out=logits)
-    short, long = (
-        [getattr(cpu, f"{name}_{way}") for name in ("cross_entropy", "softmax")] for way in ("short", "rows")
-    )
-    assert calls == [*short, *long]
+        fastxent.cross_entropy_with_grad(logits, targets, grad_out=logits, hess_out=elsewhere)
+        fastxent.cross_entropy_with_grad(logits, soft, grad_out=logits, targets_grad_out=elsewhere)
+        fastxent.cross_entropy_with_grad(logits, targets, z_loss=0.1)
+        fastxent.softmax(logits, out=elsewhere)
+    ways = [kernel in (cpu.cross_entropy_short, cpu.softmax_short) for kernel in calls]
+    assert ways == [True] * 10 + [large_is_short] * 4
 
 
 @pytest.mark.parametrize("function", ["softmax", "log_softmax"])
