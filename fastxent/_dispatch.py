@@ -16,6 +16,9 @@ PARALLEL_FROM = 32768
 SPLIT_FROM = 65536
 """Classes from which threads gain by sharing out each row (20 µs of work against twice about 2 µs)."""
 
+TOO_LARGE_FOR_SHORT_ROWS = 2**24
+"""Bytes of an output elsewhere, from which to be stored past the caches as longer rows are gains more."""
+
 _LANES = 16
 """Of float32; so many rows fill them."""
 
@@ -256,8 +259,10 @@ def _is_short(logits: NDArray[Any], *outputs: NDArray[Any] | None) -> bool:
 
 
 def is_for_memory(out: Any, logits: Any) -> bool:
-    """Whether longer rows store an output past the caches, which short ones do not."""
-    return False if out is None else out.nbytes >= cpu.LARGE and out.ctypes.data != logits.ctypes.data
+    """Whether an output had better be stored past the caches, as it is by longer rows."""
+    if out is None:
+        return False
+    return out.nbytes >= TOO_LARGE_FOR_SHORT_ROWS and out.ctypes.data != logits.ctypes.data
 
 
 def go_one_a_lane(logits: NDArray[Any]) -> bool:

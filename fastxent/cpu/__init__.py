@@ -29,5 +29,5 @@ from .probability_rows import log_loss_rows
 from .sigmoid_blocks import sigmoid_blocks
 from .softmax import softmax_columns, softmax_lanes, softmax_rows, softmax_short, softmax_split
 from .softmax_grad import softmax_grad_lanes, softmax_grad_rows
-from .strided import LARGE, MOST_THROUGH_CACHES
+from .strided import MOST_THROUGH_CACHES
 from .threads import number_of_threads

@@ -151,7 +151,7 @@ def test_rows_are_short_up_to_a_length_if_their_classes_lie_side_by_side(
 def test_longer_rows_are_not_short_if_derivatives_go_past_the_caches(n_classes, large_is_short, monkeypatch):
     calls = []
     monkeypatch.setattr(cpu.Kernel, "__call__", lambda self, *_: calls.append(self) or (0.0, -1))
-    n_of_large = -(-cpu.LARGE // (4 * n_classes))
+    n_of_large = -(-_dispatch.TOO_LARGE_FOR_SHORT_ROWS // (4 * n_classes))
     for n_rows in (n_of_large - 1, n_of_large):
         logits, targets = np.zeros((n_rows, n_classes), np.float32), np.zeros(n_rows, np.int64)
         elsewhere, soft = np.empty_like(logits), logits.copy()
