@@ -78,7 +78,7 @@ def plain_cross_entropy(
     n_threads = 1 if logits.size < PARALLEL_FROM else _n_threads_for(logits)
     if logits.shape[1] <= cpu.FEW_CLASSES:
         kernel = cpu.cross_entropy_lanes if logits.size < PARALLEL_FROM else cpu.cross_entropy_long_tiles
-    elif _is_short(logits, grad):
+    elif logits.shape[1] <= cpu.MOST_THROUGH_CACHES or _is_short(logits, grad):
         kernel = cpu.cross_entropy_short
     else:
         kernel = cpu.cross_entropy_split if _is_split(n_threads, logits) else cpu.cross_entropy_rows
