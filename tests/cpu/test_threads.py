@@ -252,7 +252,7 @@ print(numba.threading_layer())
 
 def test_another_thread_goes_on_while_a_kernel_runs(monkeypatch):
     """Python takes the GIL from no thread here, so the other has it only if the kernel gives it away."""
-    logits, y = np.zeros((10_000, 1000), np.float32), np.zeros(10_000, np.int64)
+    logits, y = np.zeros((5000, 2000), np.float32), np.zeros(5000, np.int64)
     monkeypatch.setattr(_dispatch, "PARALLEL_FROM", logits.size + 1)  # one thread is longer at it
     fastxent.cross_entropy_with_grad(logits, y, grad_out=logits)
     stop, steps, steps_meanwhile = threading.Event(), 0, []
