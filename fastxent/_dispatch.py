@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import cpu
+from ._axes import merged, with_fewest_axes
 from ._validation import row_dtype
 
 PARALLEL_FROM = 32768
@@ -43,7 +44,7 @@ def cross_entropy(
     Classes are last. Nothing is written if a target is bad. A divisor of 0 stands for that of the mean.
     """
     if logits.ndim != 2:
-        logits, grad, options = _with_fewest_axes(logits, grad, options)
+        logits, grad, options = with_fewest_axes(logits, grad, options)
         targets, loss, lse = _flat(targets), _flat(loss), _flat(lse)
     n_threads = _n_threads_for(logits)
     n_classes = logits.shape[-1]
@@ -193,7 +194,7 @@ def log_loss(
     loss: NDArray[np.float64],
 ) -> tuple[float, int]:
     """As `cross_entropy`, from probabilities."""
-    p, _, options = _with_fewest_axes(probs, None, options)
+    p, _, options = with_fewest_axes(probs, None, options)
     y = None if targets is None else targets.reshape(-1)
     n_threads = _n_threads_for(p)
     variant = (n_threads > 1, p.ndim, p.dtype.num, y is None, _kinds(options))
@@ -277,31 +278,3 @@ def go_one_a_lane(logits: NDArray[Any]) -> bool:
 
 def _are_for_lanes(probs: NDArray[Any]) -> bool:
     return probs.shape[-1] <= cpu.FEW_CLASSES_OF_PROBABILITIES or go_one_a_lane(probs)
-
-
-def _with_fewest_axes(
-    logits: NDArray[Any], grad: NDArray[Any] | None, options: cpu.Options
-) -> tuple[NDArray[Any], NDArray[Any] | None, cpu.Options]:
-    soft_targets, hess, targets_grad = options.soft_targets, options.hess, options.targets_grad
-    logits, grad, soft_targets, hess, targets_grad = merged([logits, grad, soft_targets, hess, targets_grad])
-    if options is not cpu.PLAIN:
-        options = options._replace(soft_targets=soft_targets, hess=hess, targets_grad=targets_grad)
-    return logits, grad, options
-
-
-def merged(arrays: list[Any]) -> list[Any]:
-    """Views of arrays with the same leading axes, or None, with as few of these as all can be viewed with."""
-    given = [a for a in arrays if a is not None]
-    if given[0].ndim == 2:
-        return arrays
-    sizes: list[int] = []
-    end = 0  # the last axis of the last run of axes that merge
-    for axis, size in enumerate(given[0].shape[:-1]):
-        if size == 1:
-            continue
-        if sizes and all(a.strides[end] == size * a.strides[axis] for a in given):
-            sizes[-1] *= size
-        else:
-            sizes.append(size)
-        end = axis
-    return [a if a is None else a.reshape(*(sizes or [1]), a.shape[-1]) for a in arrays]

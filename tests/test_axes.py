@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from numpy.lib.stride_tricks import as_strided
 
 import fastxent
+from fastxent import _axes
 from tests.layouts import LAYOUTS, spaced
 from tests.measure import assert_same_bits
 from tests.mixes import MIXES, Mix, assert_close, problem, solve, true_results
@@ -155,3 +157,25 @@ def test_the_first_bad_target_is_named_in_its_own_axes():
     targets[1, 7] = 129
     with pytest.raises(IndexError, match=r"targets\[1, 7\] is 129, expected a class from 0 to 128"):
         solve(fastxent, PLAIN, np.zeros((2, 129, 40)), targets, {}, axis=1)
+
+
+def test_axes_merge_where_every_array_can_be_viewed_so():
+    array = np.zeros((4, 7, 5))
+    for merges in (array, array[:, :1], array[..., ::2], array[::2, :1], array[:1, ::2]):
+        assert _axes.merged([merges, None, merges.copy()])[0].ndim == 2
+    for apart in (array[:, ::2], as_strided(array, (4, 7, 5), (8, 8, 8)), np.moveaxis(array, 0, 1)):
+        assert _axes.merged([apart])[0].ndim == 3
+        view, nothing, other = _axes.merged([apart.copy(), None, apart])
+        assert view.ndim == other.ndim == 3
+        assert nothing is None
+        assert np.shares_memory(other, apart)
+    numbers = np.arange(120.0).reshape(2, 3, 4, 5)
+    assert np.array_equal(_axes.merged([numbers])[0], numbers.reshape(24, 5))
+    assert _axes.merged([np.zeros((2, 3, 2, 2, 5))])[0].shape == (24, 5)
+    some = _axes.merged([numbers[:, :, :3]])[0]
+    assert np.array_equal(some, numbers.reshape(6, 4, 5)[:, :3])
+    assert np.shares_memory(some, numbers)
+    rows, one_a_row = _axes.merged([numbers, numbers[..., :1]])  # as on a GPU
+    assert rows.shape == (24, 5)
+    assert one_a_row.shape == (24, 1)
+    assert np.shares_memory(one_a_row, numbers)

@@ -3,7 +3,6 @@
 import numba
 import numpy as np
 import pytest
-from numpy.lib.stride_tricks import as_strided
 
 import fastxent
 from fastxent import _dispatch, cpu
@@ -146,28 +145,6 @@ def test_nothing_outside_the_row_is_written(n_classes):
     assert np.isfinite(logits).all()
     logits[...] = np.nan
     assert np.isnan(guarded).all()
-
-
-def test_axes_merge_where_every_array_can_be_viewed_so():
-    array = np.zeros((4, 7, 5))
-    for merges in (array, array[:, :1], array[..., ::2], array[::2, :1], array[:1, ::2]):
-        assert _dispatch.merged([merges, None, merges.copy()])[0].ndim == 2
-    for apart in (array[:, ::2], as_strided(array, (4, 7, 5), (8, 8, 8)), np.moveaxis(array, 0, 1)):
-        assert _dispatch.merged([apart])[0].ndim == 3
-        view, nothing, other = _dispatch.merged([apart.copy(), None, apart])
-        assert view.ndim == other.ndim == 3
-        assert nothing is None
-        assert np.shares_memory(other, apart)
-    numbers = np.arange(120.0).reshape(2, 3, 4, 5)
-    assert np.array_equal(_dispatch.merged([numbers])[0], numbers.reshape(24, 5))
-    assert _dispatch.merged([np.zeros((2, 3, 2, 2, 5))])[0].shape == (24, 5)
-    some = _dispatch.merged([numbers[:, :, :3]])[0]
-    assert np.array_equal(some, numbers.reshape(6, 4, 5)[:, :3])
-    assert np.shares_memory(some, numbers)
-    rows, one_a_row = _dispatch.merged([numbers, numbers[..., :1]])  # as on a GPU
-    assert rows.shape == (24, 5)
-    assert one_a_row.shape == (24, 1)
-    assert np.shares_memory(one_a_row, numbers)
 
 
 @pytest.mark.parametrize("n_classes", [7, 138])

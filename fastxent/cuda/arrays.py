@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._dispatch import merged
+from .._axes import merged
 from .._validation import is_half, is_on_device
 from . import package
 
