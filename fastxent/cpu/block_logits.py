@@ -119,9 +119,9 @@ def _unseen(row, start, n_classes, like):
 
 @inline
 def _largest_after(row, start, n_classes, ahead):
-    """From what was found on the way and, of a block that was not all seen, the rest."""
+    """From what was found on the way and, where that was not all of the block, the rest."""
     found = float(reduce_max(ahead))
-    if start + block_length(row.logits) > n_classes:
+    if start + lanes_of(ahead) > n_classes:
         z, first, stop = _unseen(row, start, n_classes, ahead)
         rest = _largest(None, z, first, stop, PLAIN)
         # What was found before the row's end has logits of other blocks among it.

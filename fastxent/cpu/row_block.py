@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from ..simd import (
     broadcast,
+    elements_to_line,
     exp_of_reduced,
     first_lanes,
     has_long_registers,
@@ -100,22 +101,39 @@ def ask_ahead(row, j, like):
         prefetch(row.soft_targets, far, like)
 
 
-@formula
-def _next_block(start, row):
-    """Where it starts, or the last classes that make a block; at the row's end, the row ahead."""
-    block = block_length(row.logits)
-    later = skip(row.logits, max(0, min(start + block, row.n_classes - block)))
-    return later if row.ahead is None else where(start + block >= row.n_classes, row.ahead, later)
-
-
 class Meanwhile(NamedTuple):
     """What else is done on the way through a block, as far from its start as the vector is that is summed."""
 
     start: int
-    there: Any  # where the block after it is, whose largest logits are found
+    following: Any  # where the block after it starts, whose largest logits are found
+    there: Any  # its first whole line
+    last: int  # and its last vector, from there
     computed: Any  # unless copies are made of them, then
     before: Any  # the row that is finished
     inner: Any
+
+
+@formula
+def _meanwhile(start, row, computed, before, inner, like):
+    """The block after is at the row's end that of the row ahead, and makes one vector at least."""
+    block, lanes, n_classes = block_length(row.logits), lanes_of(like), row.n_classes
+    first = min(start + block, n_classes - lanes)
+    following = skip(row.logits, first)
+    if row.ahead is not None:
+        is_ahead = start + block >= n_classes
+        following, first = where(is_ahead, row.ahead, following), where(is_ahead, 0, first)
+    last = min(block, n_classes - first) - lanes
+    lead = max(0, min(elements_to_line(following), last))
+    return Meanwhile(start, following, skip(following, lead), last - lead, computed, before, inner)
+
+
+@inline
+def _first_ahead(meanwhile, full, like):
+    """Of the block after, the first vector; whole lines are quicker to read from then on."""
+    ahead = broadcast(-math.inf, like)
+    if meanwhile.computed is None and meanwhile.start < full:
+        ahead = load(meanwhile.following, 0, like)
+    return ahead
 
 
 @formula
@@ -123,7 +141,7 @@ def _max_ahead(meanwhile, j, ahead):
     """Copies of the logits are made a block at a time, and their largest found then."""
     if meanwhile.computed is not None:
         return ahead
-    return maximum(load(meanwhile.there, j - meanwhile.start, ahead), ahead)
+    return maximum(load(meanwhile.there, min(j - meanwhile.start, meanwhile.last), ahead), ahead)
 
 
 @inline
@@ -175,8 +193,8 @@ def sum_block(row, logits, start, shift, bias, reference, exps, memory, before, 
     full = full_vectors_end(like, start, stop)
     centred = centred_logits(memory.centred, logits, start, stop, shift)
     block = Block(row, logits, centred, shift, reference, exps, memory.transformed)
-    meanwhile = Meanwhile(start, _next_block(start, row), computed, before, inner)
-    sums, ahead = BlockSums(empty_sum(bias), empty_tally(bias)), broadcast(-math.inf, like)
+    meanwhile = _meanwhile(start, row, computed, before, inner, like)
+    sums, ahead = BlockSums(empty_sum(bias), empty_tally(bias)), _first_ahead(meanwhile, full, like)
     sums, ahead = _sum_vectors(sums, block, full, meanwhile, ahead, options)
     tail = long_enough(broadcast(0.0, z), z, options)
     for j in range(full, stop, lanes_of(tail)):
