@@ -65,7 +65,7 @@ def _row(probs, grad, result):
     p, g, n_classes = to_read(probs), to_read(grad), probs.n_classes
     streams = streams_of(probs, result, None, None)
     past_caches = streams.grad & are_apart(grad.start, result.start) & (n_classes > MOST_THROUGH_CACHES)
-    lead = where(past_caches, streams.lead, 0)
+    lead = where(n_classes > MOST_THROUGH_CACHES, streams.lead, 0)
     _put_row(p, g, n_classes, _dot_of_row(p, g, n_classes), to_write(result), lead, past_caches)
     written(result, n_classes)
 

@@ -114,9 +114,9 @@ def to_read(row):
 
 
 class Streams(NamedTuple):
-    """Which outputs that are written once and not read are stored past the caches, where vectors may be."""
+    """Which outputs that are written once and not read are stored past the caches, where whole lines are."""
 
-    lead: int  # elements of the row before the first such vector
+    lead: int  # elements of the row before the first whole line
     grad: bool
     hess: bool
     targets_grad: bool
@@ -130,7 +130,8 @@ THROUGH_CACHES = Streams(0, False, False, False)
 def streams_of(logits, grad, hess, targets_grad):
     """Rows take part if they lie alike in memory; none of a small array, a copy or the logits does."""
     leads = _lead_of(grad, logits), _lead_of(hess, logits), _lead_of(targets_grad, logits)
-    lead = max(0, where(leads[0] >= 0, leads[0], where(leads[1] >= 0, leads[1], leads[2])))
+    past_caches = where(leads[0] >= 0, leads[0], where(leads[1] >= 0, leads[1], leads[2]))
+    lead = where(past_caches >= 0, past_caches, _lead_through_caches(grad))
     return Streams(lead, leads[0] == lead, leads[1] == lead, leads[2] == lead)
 
 
@@ -141,6 +142,15 @@ def _lead_of(row, logits):
         return -1
     lead = where(are_apart(row.start, logits.start), elements_to_line(row.start), -1)
     return where(row.is_large, where(row.is_strided, -1, lead), -1)
+
+
+@formula
+def _lead_through_caches(row):
+    """Whole lines are quicker to store there too, but numbers of few bits make no whole ones."""
+    if row is None:
+        return 0
+    lead = max(0, elements_to_line(to_write(row)))
+    return lead if _are_stored_short(row.start) is None else 0
 
 
 @formula
