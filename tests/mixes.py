@@ -7,7 +7,7 @@ import numpy as np
 from fastxent import reference
 from tests.tolerances import OPTIONS_RELATIVE
 
-LANES, SHORT, ROWS = 10, 148, 830
+LANES, SHORT, ROWS = 10, 148, 1100
 """Numbers of classes that go by the one engine and the others."""
 
 
