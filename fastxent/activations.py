@@ -15,6 +15,8 @@ from ._validation import check_shape, classes_last, float_array, is_on_device, r
 def softmax(logits: ArrayLike, *, axis: int = -1, out: NDArray[Any] | None = None) -> NDArray[Any]:
     """Probabilities exp(z_j) / Σ_k exp(z_k) along an axis, for logits of any size.
 
+    Bishop, Pattern Recognition and Machine Learning, 2006, equation 4.62.
+
     Parameters
     ----------
     logits
@@ -36,7 +38,8 @@ def softmax(logits: ArrayLike, *, axis: int = -1, out: NDArray[Any] | None = Non
     TypeError, ValueError
         An argument has the wrong dtype; the wrong shape or a value out of range.
     NotImplementedError
-        Rows on a GPU lie on more than two axes, even with those merged whose strides allow it.
+        Rows on a GPU lie on more than two axes, even with those merged whose strides allow it, or have 2³¹
+        classes or more.
 
     Examples
     --------
@@ -56,6 +59,8 @@ def softmax(logits: ArrayLike, *, axis: int = -1, out: NDArray[Any] | None = Non
 
 def log_softmax(logits: ArrayLike, *, axis: int = -1, out: NDArray[Any] | None = None) -> NDArray[Any]:
     """Log-probabilities z_j − log Σ_k exp(z_k) along an axis, for logits of any size.
+
+    Blanchard, Higham and Higham, IMA Journal of Numerical Analysis 41, 2021.
 
     Parameters, errors and result are those of `softmax`; −inf gives −inf.
 
@@ -77,6 +82,8 @@ def log_softmax(logits: ArrayLike, *, axis: int = -1, out: NDArray[Any] | None =
 
 def logsumexp(logits: ArrayLike, *, axis: int = -1, out: NDArray[Any] | None = None) -> NDArray[Any]:
     """log Σ_j exp(z_j) along an axis, for logits of any size.
+
+    Blanchard, Higham and Higham, IMA Journal of Numerical Analysis 41, 2021.
 
     Parameters and errors are those of `softmax`, except that `out` has the shape and dtype of what is
     returned and does not overlap the logits.
@@ -113,7 +120,8 @@ def softmax_grad(
 
         out_i = Σ_j grad_j · p_j·(δ_ij − p_i) = p_i·(grad_i − Σ_j p_j·grad_j)
 
-    the product of `grad` with the Jacobian of softmax at `probs`; rows of these sum to 1, those of it to 0.
+    the product of `grad` with the Jacobian of softmax at `probs` (Bishop, Pattern Recognition and Machine
+    Learning, 2006, equation 4.106); rows of these sum to 1, those of it to 0.
 
     Parameters
     ----------
@@ -157,6 +165,8 @@ def softmax_grad(
 
 def sigmoid(logits: ArrayLike, *, axis: int = -1, out: NDArray[Any] | None = None) -> NDArray[Any]:
     """The logistic function 1 / (1 + exp(−z)) of every element: the two-class softmax of (z, 0).
+
+    Bishop, Pattern Recognition and Machine Learning, 2006, equation 4.59.
 
     Parameters
     ----------

@@ -20,7 +20,7 @@ def kl_divergence(
     reduction: Reduction = "mean",
     normalizer: float | None = None,
 ) -> Loss:
-    """Kullback-Leibler divergence of softmax(logits) from the distributions in targets, in nats.
+    """Kullback-Leibler divergence KL(targets ‖ softmax(logits)) of each row, in nats.
 
     That of a row with logits z, targets t and sample weight s is (Kullback and Leibler, On Information
     and Sufficiency, Annals of Mathematical Statistics 22, 1951)
@@ -42,8 +42,8 @@ def kl_divergence(
     sample_weight
         Of each row: an array of the rows' shape, finite and at least 0. Rows of weight 0 are not read.
     reduction
-        "mean" divides the sum by Σ s, the number of rows without weights, and is 0.0 where that is 0;
-        "sum"; or "none" for the divergence of each row.
+        "mean" divides the sum by Σ s (without `sample_weight` the number of rows), and is 0.0 where that
+        is 0; "sum"; or "none" for the divergence of each row.
     normalizer
         What "mean" divides by instead: finite and at least 2⁻¹²⁶.
 

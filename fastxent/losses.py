@@ -42,9 +42,9 @@ def cross_entropy(
         s·[(1−e)·w_y·(1−p_y)^focal_gamma·(lse − u_y) + Σ_j m_j·(lse − u_j) + z_loss·lse²],  m_j = w_j·e/K
 
     and with soft targets t it is s·[Σ_j m_j·(lse − u_j) + z_loss·lse²], m_j = w_j·((1−e)·t_j + e/K).
-    Nothing overflows, and a class of weight or mass 0 adds 0 even if it is impossible. Where one class holds
-    nearly all of the probability no digit of the loss cancels, but of soft targets those of losses below
-    1e-13. Functions compiled with `@njit` may call it too, with integer targets and classes on the last axis.
+    Nothing overflows, and a class of weight or mass 0 adds 0 even if it is impossible. Where one class has
+    nearly all of the probability the loss keeps its digits; with soft targets down to losses of 1e-13.
+    Functions compiled with `@njit` may call it too, with integer targets and classes on the last axis.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def cross_entropy(
         Of each row: an array of the rows' shape, finite and at least 0.
     ignore_index
         Rows with this target, like rows with a sample weight of 0, are not read: they add nothing. From −2⁶³
-        to 2⁶³ − 2.
+        to 2⁶³ − 2. Integer targets only.
     label_smoothing
         From 0 to 1: how much of the target's mass is spread evenly over all classes (Szegedy et al., 2016,
         arXiv:1512.00567; with class weights as PyTorch has it).
@@ -75,7 +75,7 @@ def cross_entropy(
         arXiv:1708.02002). Integer targets only.
     z_loss
         At least 0: weight of lse², which holds logits near 0 (Chowdhery et al., 2022, arXiv:2204.02311).
-    softcap, logit_scale
+    logit_scale, softcap
         What the logits are multiplied by (an inverse temperature), and the absolute value that they are
         then kept under: from 2⁻⁶⁴ to 2⁶⁴, for float64 logits from 2⁻⁵¹² to 2⁵¹². A logit of −inf stays −inf;
         one whose product with logit_scale is beyond its dtype, float32 for half types, counts as infinite.
@@ -83,14 +83,14 @@ def cross_entropy(
         "mean" divides the sum by Σ s·w_y over the rows kept, or Σ s for soft targets, and is 0.0 where
         that is 0; "sum"; or "none" for the loss of each row.
     normalizer
-        What "mean" divides by instead: finite and at least 2⁻¹²⁶.
+        What "mean" divides by instead, and nothing else: finite and at least 2⁻¹²⁶.
     loss_out, lse_out, entropy_out
         Where to store each row's loss, lse, and entropy of p: arrays of the rows' shape and the logits'
         dtype, float32 for half types. Rows that are not read get 0.
     rank_out
         Where to store how many logits of each row are greater than the target's, NaN being greater than
         all, so that top-k accuracy is `mean(rank_out < k)`: an int64 array of the rows' shape. Rows whose
-        target's logit is NaN, or that are not read, get K.
+        target's logit is NaN, or that are not read, get K. Integer targets only.
 
     Returns
     -------
@@ -106,7 +106,7 @@ def cross_entropy(
         An argument has the wrong dtype; the wrong shape, a value out of range, or no meaning beside
         another. Like every error, it is raised before anything is written.
     NotImplementedError
-        It is on a GPU, and cannot be dealt with there yet.
+        What an argument on a GPU is asked for is not there yet.
 
     Examples
     --------
@@ -182,8 +182,8 @@ def cross_entropy_with_grad(
         An array as `grad_out`, apart from all others. Not with focal_gamma or softcap.
     targets_grad_out
         Where to store the gradient with respect to soft targets, s·w_j·(1−e)·(lse − u_j), divided as the
-        loss is: an array of their shape and dtype that is the targets or does not overlap them. NaN in rows
-        that hold NaN or +inf.
+        loss is: an array of their shape and dtype, or float32 for half types, that is the targets or does
+        not overlap them. NaN in rows that hold NaN or +inf.
 
     Returns
     -------
