@@ -30,4 +30,4 @@ from .sigmoid_blocks import sigmoid_blocks
 from .softmax import softmax_columns, softmax_lanes, softmax_rows, softmax_short, softmax_split
 from .softmax_grad import softmax_grad_lanes, softmax_grad_rows
 from .strided import MOST_THROUGH_CACHES
-from .threads import number_of_threads
+from .threads import at_most, number_of_threads

@@ -6,7 +6,7 @@ and GNU's OpenMP ends a child that runs a parallel kernel.
 
 import os
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from ctypes import addressof, c_int
 
 import numba
@@ -28,6 +28,19 @@ def number_of_threads():
         return 1
     with _turn:  # Numba starts its threads here, under locks that a child must not inherit taken
         return numba.get_num_threads()
+
+
+@contextmanager
+def at_most(n_threads):
+    """For calls of this Python thread; its number is put back."""
+    with _turn:
+        before = numba.get_num_threads()
+        numba.set_num_threads(min(n_threads, numba.config.NUMBA_NUM_THREADS))
+    try:
+        yield
+    finally:
+        with _turn:
+            numba.set_num_threads(before)
 
 
 def addresses_for_compiled_code():

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-import numba
 import torch
 from torch import Tensor
 
 import fastxent
 
+from .. import cpu
 from .._dispatch import PARALLEL_FROM
 from .memory import array_of, dtype_of_gradient, memory_for_gradient, tensor_of
 
@@ -89,7 +88,7 @@ def _loss_and_grad(
     logits, targets = array_of(input), array_of(target)
     if logits.size < PARALLEL_FROM:
         return _of_arrays(functions, input, logits, targets, asked, options)
-    with _as_many_threads_as_torch():
+    with cpu.at_most(torch.get_num_threads()):
         return _of_arrays(functions, input, logits, targets, asked, options)
 
 
@@ -172,14 +171,3 @@ def scalar(value: float, dtype: torch.dtype, device: torch.device = _CPU) -> Ten
 
 def _loss(value: Any, dtype: torch.dtype) -> Tensor:
     return scalar(value, dtype) if isinstance(value, float) else torch.from_numpy(value).to(dtype)
-
-
-@contextmanager
-def _as_many_threads_as_torch() -> Iterator[None]:
-    """One setting: `torch.set_num_threads`. Numba's number is this Python thread's own, and is put back."""
-    before = numba.get_num_threads()
-    numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
-    try:
-        yield
-    finally:
-        numba.set_num_threads(before)

@@ -156,9 +156,19 @@ in_child(lambda: sys.exit(cpu.number_of_threads() - 1))
 
 
 @needs_fork
-def test_children_call_though_a_thread_was_starting_numbas_threads_when_they_were_forked():
+@pytest.mark.parametrize(
+    ("library", "call"),
+    [
+        ("numpy as np", "fastxent.cross_entropy(np.zeros((40, 1000)), np.zeros(40, int))"),
+        ("torch, fastxent.torch", "fastxent.torch.cross_entropy(torch.zeros(40, 1000), torch.arange(40))"),
+    ],
+    ids=["NumPy", "PyTorch"],
+)
+def test_children_call_though_a_thread_was_starting_numbas_threads_when_they_were_forked(library, call):
     """They would wait for its lock for ever, and their parent for the one that they share."""
-    program = """
+    pytest.importorskip(library.split()[0].strip(","))
+    program = f"""
+import {library}
 from numba.np.ufunc import parallel
 
 
@@ -171,12 +181,11 @@ def start_slowly():
 
 is_starting, get_num_threads = threading.Event(), numba.get_num_threads
 numba.get_num_threads = start_slowly
-logits, y = np.zeros((40, 1000)), np.zeros(40, int)
-thread = start(lambda: fastxent.cross_entropy(logits, y))
+thread = start(lambda: {call})
 is_starting.wait()
-in_child(lambda: fastxent.cross_entropy(logits, y))
+in_child(lambda: {call})
 join(thread)
-fastxent.cross_entropy(logits, y)
+{call}
 """
     run(FUNCTIONS + program)
 
