@@ -76,6 +76,9 @@ def _first_bad(weights):
     return -1
 
 
+_OF_LARGEST_WEIGHT = "the largest weight must be from {:.3g} to {:.3g} for logits of this dtype, got {}"
+
+
 # What checks several arguments is made for each: Numba 0.63 mixes up constants that one function is called
 # with and raises.
 def _check_of_weights(name: str) -> Any:
@@ -118,6 +121,16 @@ def _check_of_factor(name: str) -> Any:
             raise Invalid(of_range, least, most, number)
 
     return check
+
+
+@function
+def _check_largest_weight(weights, least, most):
+    if weights is not None:
+        largest = 0.0
+        for weight in weights.flat:
+            largest = max(largest, weight)
+        if largest != 0.0 and not least <= largest <= most:
+            raise Invalid(_OF_LARGEST_WEIGHT, least, most, largest)
 
 
 _check_weight, _check_sample_weight = map(_check_of_weights, ("weight", "sample_weight"))
@@ -214,6 +227,7 @@ def solver(reduction: str, **given: types.Type | None) -> Any:
                 y.shape,
             )
         _check_weight(w, z.shape[-1:])
+        _check_largest_weight(w, least, most)
         _check_sample_weight(s, z.shape[:-1])
         _check_softcap(softcap, least, most)
         _check_scale(logit_scale, least, most)

@@ -43,7 +43,7 @@ def check_options(
     scale = _factor("logit_scale", given.logit_scale, logits.dtype)
     options = cpu.Options(
         soft_targets=None if soft_targets is None else classes_last(soft_targets, axis),
-        weight=weights("weight", given.weight, (n_classes,)),
+        weight=_class_weights(given.weight, n_classes, logits.dtype),
         sample_weight=weights("sample_weight", given.sample_weight, shape),
         label_smoothing=smoothing if smoothing or soft_targets is not None else None,
         focal_gamma=number("focal_gamma", given.focal_gamma) or None,
@@ -149,7 +149,7 @@ def number(name: str, value: Any, *, most: float = math.inf) -> float:
 
 
 def factor_range(dtype: np.dtype[Any]) -> tuple[float, float]:
-    """Of softcap and logit_scale: far from the ends of what logits of this dtype are computed in."""
+    """Of softcap, logit_scale and the largest weight: far from the ends of what logits are computed in."""
     most = 2.0**512 if dtype == _FLOAT64 else 2.0**64
     return 1 / most, most
 
@@ -161,6 +161,19 @@ def _factor(name: str, value: Any, dtype: np.dtype[Any]) -> float:
             f"{name} must be from {least:.3g} to {most:.3g} for logits of this dtype, got {value!r}"
         )
     return result
+
+
+def _class_weights(value: Any, n_classes: int, dtype: np.dtype[Any]) -> NDArray[np.float64] | None:
+    w = weights("weight", value, (n_classes,))
+    if w is None:
+        return None
+    largest, (least, most) = w.max(initial=0.0), factor_range(dtype)
+    if largest and not least <= largest <= most:
+        raise ValueError(
+            f"the largest weight must be from {least:.3g} to {most:.3g} for logits of this dtype,"
+            f" got {largest}"
+        )
+    return w
 
 
 def weights(name: str, value: Any, shape: tuple[int, ...]) -> NDArray[np.float64] | None:

@@ -206,6 +206,8 @@ def integer(name: str, value: Any) -> int:
     if type(value) is int:
         return value
     try:
+        if isinstance(value, bool):
+            raise TypeError
         return operator.index(value)
     except TypeError:
         raise TypeError(f"{name} must be an integer, got {value!r}") from None

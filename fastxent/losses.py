@@ -61,7 +61,8 @@ def cross_entropy(
     axis
         The axis of the classes.
     weight
-        Of each class: K numbers, finite and at least 0.
+        Of each class: K numbers, finite and at least 0, the largest (unless 0) from 2⁻⁶⁴ to 2⁶⁴, for float64
+        logits from 2⁻⁵¹² to 2⁵¹².
     sample_weight
         Of each row: an array of the rows' shape, finite and at least 0.
     ignore_index

@@ -18,6 +18,10 @@ WRONG = {
         {"logit_scale": 0.0},
     ),
     "weight must be finite and at least 0, got -1.0 at flat index 3": (ValueError, {"weight": -1}),
+    "the largest weight must be from 7.46e-155 to 1.34e+154 for logits of this dtype, got 1e+200": (
+        ValueError,
+        {"weight": 1e200},
+    ),
     "weight must have shape (7,), got (8,)": (ValueError, {"weight": np.ones(8)}),
     "sample_weight must have shape (9,), got (8,)": (ValueError, {"sample_weight": np.ones(8)}),
 }

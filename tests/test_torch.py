@@ -127,6 +127,12 @@ def test_tensors_that_numpy_has_not_are_torchs(dtype):
     assert_as_torch(BINARIES, logits, zeros)
 
 
+def test_weights_too_small_for_the_arithmetic_of_the_logits_are_torchs():
+    logits, y, soft, weight = problem(torch.float32)
+    for target in (y, soft):
+        assert_as_torch(CROSS_ENTROPIES, logits, target, weight * 1e-38, label_smoothing=0.1)
+
+
 def test_gradients_have_the_strides_of_the_logits():
     images = torch.randn(2, 7, 4, 5, requires_grad=True)
     y = torch.randint(7, (2, 4, 5))

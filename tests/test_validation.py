@@ -76,8 +76,10 @@ CASES = {
     ),
     "axis out of range": (ValueError, r"axis must be from -2 to 1, got 2", {"axis": 2}),
     "axis not an integer": (TypeError, r"axis must be an integer", {"axis": 0.5}),
+    "axis a boolean": (TypeError, r"axis must be an integer, got True", {"axis": True}),
     "axis an array": (TypeError, r"axis must be an integer", {"axis": np.array([0, 1])}),
     "ignore_index not an integer": (TypeError, r"ignore_index must be an integer", {"ignore_index": None}),
+    "ignore_index a boolean": (TypeError, r"ignore_index must be an integer", {"ignore_index": True}),
     "ignore_index too large": (ValueError, r"ignore_index must be from", {"ignore_index": 2**63 - 1}),
     "ignore_index too small": (
         ValueError,
@@ -191,6 +193,12 @@ OPTION_CASES = {
     ),
     "weight NaN": (ValueError, r"weight must be finite.*got nan", {"weight": [1, np.nan, 1, 1]}),
     "weight infinite": (ValueError, r"weight must be finite.*got inf", {"weight": [1, np.inf, 1, 1]}),
+    "weight tiny": (
+        ValueError,
+        r"largest weight must be from 7.46e-155 to 1.34e\+154 for .*, got 1e-160",
+        {"weight": [1e-160] * 4},
+    ),
+    "weight huge": (ValueError, r"largest weight must be.*got 1e\+160", {"weight": [1, 1e160, 0, 1]}),
     "weight complex": (TypeError, r"weight must be real numbers, got complex", {"weight": [1j] * 4}),
     "weight boolean": (TypeError, r"weight must be real numbers, got bool", {"weight": [True] * 4}),
     "weight masked": (TypeError, r"weight .* masked", {"weight": np.ma.ones(4)}),
