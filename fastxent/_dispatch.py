@@ -29,6 +29,43 @@ _MOST_CLASSES_APART = 800
 _MOST_CLASSES_IN_LANES = 2**24  # they are told apart as float32
 
 
+class _Kernels(NamedTuple):
+    """One function by several ways."""
+
+    lanes: cpu.Kernel
+    long_tiles: cpu.Kernel
+    short: cpu.Kernel
+    split: cpu.Kernel
+    columns: cpu.Kernel
+    rows: cpu.Kernel
+
+
+_CROSS_ENTROPY = _Kernels(
+    cpu.cross_entropy_lanes,
+    cpu.cross_entropy_long_tiles,
+    cpu.cross_entropy_short,
+    cpu.cross_entropy_split,
+    cpu.cross_entropy_columns,
+    cpu.cross_entropy_rows,
+)
+_SOFTMAX = _Kernels(
+    cpu.softmax_lanes,
+    cpu.softmax_lanes,
+    cpu.softmax_short,
+    cpu.softmax_split,
+    cpu.softmax_columns,
+    cpu.softmax_rows,
+)
+_LOGSUMEXP = _Kernels(
+    cpu.logsumexp_lanes,
+    cpu.logsumexp_lanes,
+    cpu.logsumexp_short,
+    cpu.logsumexp_split,
+    cpu.logsumexp_columns,
+    cpu.logsumexp_rows,
+)
+
+
 def cross_entropy(
     logits: NDArray[Any],
     targets: NDArray[np.int64] | None,
@@ -47,18 +84,8 @@ def cross_entropy(
         logits, grad, options = with_fewest_axes(logits, grad, options)
         targets, loss, lse = _flat(targets), _flat(loss), _flat(lse)
     n_threads = _n_threads_for(logits)
-    n_classes = logits.shape[-1]
-    arrays = logits, options.soft_targets, grad, options.hess, options.targets_grad
-    if n_classes <= cpu.FEW_CLASSES:
-        kernel = cpu.cross_entropy_lanes if logits.size < PARALLEL_FROM else cpu.cross_entropy_long_tiles
-    elif _is_short(logits, grad, options.hess, options.targets_grad) and _are_side_by_side(*arrays):
-        kernel = cpu.cross_entropy_short
-    elif _is_split(n_threads, *arrays):
-        kernel = cpu.cross_entropy_split
-    elif go_one_a_lane(logits):
-        kernel = cpu.cross_entropy_columns
-    else:
-        kernel = cpu.cross_entropy_rows
+    outputs = grad, options.hess, options.targets_grad
+    kernel = _kernel_of(_CROSS_ENTROPY, n_threads, logits, options.soft_targets, *outputs)
     variant = (
         n_threads > 1,
         logits.ndim,
@@ -89,24 +116,6 @@ def plain_cross_entropy(
     return kernel(variant, *arguments) if entry is None else entry(*arguments)
 
 
-class _Kernels(NamedTuple):
-    """One activation by several ways."""
-
-    lanes: cpu.Kernel
-    short: cpu.Kernel
-    split: cpu.Kernel
-    columns: cpu.Kernel
-    rows: cpu.Kernel
-
-
-_SOFTMAX = _Kernels(
-    cpu.softmax_lanes, cpu.softmax_short, cpu.softmax_split, cpu.softmax_columns, cpu.softmax_rows
-)
-_LOGSUMEXP = _Kernels(
-    cpu.logsumexp_lanes, cpu.logsumexp_short, cpu.logsumexp_split, cpu.logsumexp_columns, cpu.logsumexp_rows
-)
-
-
 def softmax(logits: NDArray[Any], out: NDArray[Any]) -> None:
     _activate(_SOFTMAX, *merged([logits, out]))
 
@@ -123,18 +132,8 @@ def logsumexp(logits: NDArray[Any], out: NDArray[Any]) -> None:
 
 
 def _activate(kernels: _Kernels, logits: NDArray[Any], *others: NDArray[Any] | None) -> None:
-    n_threads, n_classes = _n_threads_for(logits), logits.shape[-1]
-    if n_classes <= cpu.FEW_CLASSES:
-        kernel = kernels.lanes
-    elif _is_short(logits, others[-1]) and _are_side_by_side(logits, *others):
-        kernel = kernels.short
-    elif _is_split(n_threads, logits, *others):
-        kernel = kernels.split
-    elif go_one_a_lane(logits):
-        kernel = kernels.columns
-    else:
-        kernel = kernels.rows
-    _run(kernel, n_threads, logits, *others)
+    n_threads = _n_threads_for(logits)
+    _run(_kernel_of(kernels, n_threads, logits, None, others[-1]), n_threads, logits, *others)
 
 
 def softmax_grad(probs: NDArray[Any], grad: NDArray[Any], out: NDArray[Any]) -> None:
@@ -214,6 +213,23 @@ def rounded(values: NDArray[np.float64], dtype: np.dtype[Any]) -> NDArray[Any]:
     """In this dtype: infinite or 0 where it cannot hold them. To raise, as NumPy may be told, is too late."""
     with np.errstate(over="ignore", under="ignore"):
         return values.astype(dtype, copy=False)
+
+
+def _kernel_of(
+    kernels: _Kernels,
+    n_threads: int,
+    logits: NDArray[Any],
+    soft_targets: NDArray[Any] | None,
+    *outputs: NDArray[Any] | None,
+) -> cpu.Kernel:
+    """Of these, that for arrays of the logits' shape, or None in their place."""
+    if logits.shape[-1] <= cpu.FEW_CLASSES:
+        return kernels.lanes if logits.size < PARALLEL_FROM else kernels.long_tiles
+    if _is_short(logits, *outputs) and _are_side_by_side(logits, soft_targets, *outputs):
+        return kernels.short
+    if _is_split(n_threads, logits, soft_targets, *outputs):
+        return kernels.split
+    return kernels.columns if go_one_a_lane(logits) else kernels.rows
 
 
 def _run(kernel: cpu.Kernel, n_threads: int, *arrays: Any) -> None:
