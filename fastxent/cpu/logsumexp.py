@@ -22,9 +22,9 @@ from ..simd import (
 from .columns import columns_at, read, write
 from .compile import formula, inline, kernel, or_none
 from .derivatives import HighLow, minus, rounded_to
-from .loss_lanes import loss_chunk as loss_in_lanes
-from .loss_rows import loss_chunk as loss_by_row
-from .loss_short import loss_chunk as loss_of_short_rows
+from .loss_lanes import loss_in_lanes
+from .loss_rows import loss_by_row
+from .loss_short import loss_of_short_rows
 from .loss_split import solve_row, sum_part_of_row
 from .options import PLAIN
 from .parts import memory_for_sums, part_of_thread
@@ -147,7 +147,7 @@ def _chunk_of_tiles(logits, lse, lse_low, out, rows):
     step = lanes * max(1, CACHED // (n_classes_of(logits) * lanes))
     for first in range(rows[0], rows[1], step):
         cached = first, min(first + step, rows[1])
-        loss_in_lanes(logits, None, 0, 1.0, PLAIN, None, lse, lse_low, None, None, True, cached)
+        loss_in_lanes(logits, None, 0, 1.0, PLAIN, None, lse, lse_low, grad=None, rows=cached, in_blocks=True)
         _put_tiles(out, logits, lse, lse_low, cached)
 
 

@@ -156,8 +156,19 @@ def _transposed(array, logits, lanes, in_blocks):
 
 
 @inline
-def loss_chunk(
-    logits, targets, ignore_index, scale, options, loss, lse, lse_low, grad, is_long, in_blocks, rows
+def loss_in_lanes(
+    logits,
+    targets,
+    ignore_index,
+    scale,
+    options,
+    loss,
+    lse,
+    lse_low,
+    grad,
+    rows,
+    is_long=None,
+    in_blocks=None,
 ):
     """Long tiles do not go in blocks, whose sums depend on the number of lanes; both are True or None."""
     lanes, n_classes = lanes_of(_tile_at(logits, is_long)), n_classes_of(logits)
@@ -202,9 +213,7 @@ def cross_entropy_lanes(n_chunks, logits, targets, ignore_index, divisor, option
     row_losses = empty_float64(n_rows_of(logits)) if loss is None else loss
     for chunk in prange(n_chunks):
         rows = tiled_rows_of_chunk(chunk, n_chunks, logits)
-        loss_chunk(
-            logits, targets, ignore_index, scale, options, row_losses, lse, None, grad, None, None, rows
-        )
+        loss_in_lanes(logits, targets, ignore_index, scale, options, row_losses, lse, None, grad, rows)
     flatten_mean_of_no_weight(grad, options, scale)
     return mean_of(row_losses, divisor), bad
 
@@ -218,8 +227,8 @@ def cross_entropy_long_tiles(n_chunks, logits, targets, ignore_index, divisor, o
     row_losses = empty_float64(n_rows_of(logits)) if loss is None else loss
     for chunk in prange(n_chunks):
         rows = tiled_rows_of_chunk(chunk, n_chunks, logits)
-        loss_chunk(
-            logits, targets, ignore_index, scale, options, row_losses, lse, None, grad, True, None, rows
+        loss_in_lanes(
+            logits, targets, ignore_index, scale, options, row_losses, lse, None, grad, rows, is_long=True
         )
     flatten_mean_of_no_weight(grad, options, scale)
     return mean_of(row_losses, divisor), bad
@@ -234,8 +243,8 @@ def cross_entropy_columns(n_chunks, logits, targets, ignore_index, divisor, opti
     row_losses = empty_float64(n_rows_of(logits)) if loss is None else loss
     for chunk in prange(n_chunks):
         rows = tiled_rows_of_chunk(chunk, n_chunks, logits)
-        loss_chunk(
-            logits, targets, ignore_index, scale, options, row_losses, lse, None, grad, None, True, rows
+        loss_in_lanes(
+            logits, targets, ignore_index, scale, options, row_losses, lse, None, grad, rows, in_blocks=True
         )
     flatten_mean_of_no_weight(grad, options, scale)
     return mean_of(row_losses, divisor), bad

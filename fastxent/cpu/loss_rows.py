@@ -81,7 +81,7 @@ def _rows_to_look_ahead(n_classes, z):
 
 
 @inline
-def loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, lse_low, grad, rows):
+def loss_by_row(logits, targets, ignore_index, scale, options, loss, lse, lse_low, grad, rows):
     """Rows are taken a few at a time, and finished while the next few are summed.
 
     Working memory lives until its last use here, so its addresses are taken where they are needed.
@@ -136,6 +136,6 @@ def cross_entropy_rows(n_chunks, logits, targets, ignore_index, divisor, options
     row_losses = empty_float64(n_rows) if loss is None else loss
     for chunk in prange(n_chunks):
         rows = rows_of_chunk(chunk, n_chunks, n_rows)
-        loss_chunk(logits, targets, ignore_index, scale, options, row_losses, lse, None, grad, rows)
+        loss_by_row(logits, targets, ignore_index, scale, options, row_losses, lse, None, grad, rows)
     flatten_mean_of_no_weight(grad, options, scale)
     return mean_of(row_losses, divisor), bad

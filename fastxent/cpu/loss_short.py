@@ -25,7 +25,7 @@ SHORT_ROW = 1024
 
 
 @inline
-def loss_chunk(logits, targets, ignore_index, scale, options, loss, lse, lse_low, grad, rows):
+def loss_of_short_rows(logits, targets, ignore_index, scale, options, loss, lse, lse_low, grad, rows):
     """Every row is taken in one round, summed in the next, and finished in that after.
 
     Here are the rows that are summed, there those that are finished and replaced.
@@ -69,6 +69,6 @@ def cross_entropy_short(n_chunks, logits, targets, ignore_index, divisor, option
     row_losses = empty_float64(n_rows) if loss is None else loss
     for chunk in prange(n_chunks):
         rows = rows_of_chunk(chunk, n_chunks, n_rows)
-        loss_chunk(logits, targets, ignore_index, scale, options, row_losses, lse, None, grad, rows)
+        loss_of_short_rows(logits, targets, ignore_index, scale, options, row_losses, lse, None, grad, rows)
     flatten_mean_of_no_weight(grad, options, scale)
     return mean_of(row_losses, divisor), bad

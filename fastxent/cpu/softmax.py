@@ -5,9 +5,9 @@ import math
 from numba import prange
 
 from .compile import kernel
-from .loss_lanes import loss_chunk as loss_in_lanes
-from .loss_rows import loss_chunk as loss_by_row
-from .loss_short import loss_chunk as loss_of_short_rows
+from .loss_lanes import loss_in_lanes
+from .loss_rows import loss_by_row
+from .loss_short import loss_of_short_rows
 from .loss_split import finish_part, solve_row, sum_part_of_row
 from .options import PLAIN
 from .parts import memory_for_sums
@@ -37,9 +37,7 @@ def softmax_lanes(n_chunks, logits, out):
     """As `softmax_rows`, for few classes."""
     for chunk in prange(n_chunks):
         rows = tiled_rows_of_chunk(chunk, n_chunks, logits)
-        loss_in_lanes(
-            logits, None, 0, 1.0, PLAIN, None, None, None, grad=out, is_long=True, in_blocks=None, rows=rows
-        )
+        loss_in_lanes(logits, None, 0, 1.0, PLAIN, None, None, None, grad=out, rows=rows, is_long=True)
 
 
 @kernel("out")
@@ -47,9 +45,7 @@ def softmax_columns(n_chunks, logits, out):
     """As `softmax_rows`, to the bit, for rows whose classes lie apart."""
     for chunk in prange(n_chunks):
         rows = tiled_rows_of_chunk(chunk, n_chunks, logits)
-        loss_in_lanes(
-            logits, None, 0, 1.0, PLAIN, None, None, None, grad=out, is_long=None, in_blocks=True, rows=rows
-        )
+        loss_in_lanes(logits, None, 0, 1.0, PLAIN, None, None, None, grad=out, rows=rows, in_blocks=True)
 
 
 @kernel("out")
