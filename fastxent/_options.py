@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import cpu
-from ._outputs import check_apart, check_same_or_apart, dtype_for, output
+from ._outputs import check_apart, check_output, check_same_or_apart, dtype_for
 from ._validation import as_array, classes_last, real, row_dtype
 
 _FLOAT32, _FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
@@ -88,7 +88,7 @@ def check_outputs(
     """
     for name, out in (("loss_out", loss_out), ("lse_out", lse_out)):
         if out is not None:
-            output(name, out, shape, row_dtype(logits.dtype))
+            check_output(name, out, shape, row_dtype(logits.dtype))
     inputs = (
         ("logits", logits),
         ("targets", targets),
@@ -218,7 +218,7 @@ def _row_buffer(
 ) -> NDArray[np.float64] | None:
     if out is None:
         return None
-    output(name, out, shape, dtype)
+    check_output(name, out, shape, dtype)
     return np.empty(math.prod(shape), np.float64)
 
 
@@ -226,5 +226,5 @@ def _derivative(name: str, out: Any, of: NDArray[Any] | None, axis: int) -> NDAr
     """The output, of the shape and dtype of what it is the derivative by, or float32 for half types."""
     if out is None or of is None:
         return None
-    output(name, out, of.shape, dtype_for(out, of.dtype))
+    check_output(name, out, of.shape, dtype_for(out, of.dtype))
     return classes_last(out, axis)

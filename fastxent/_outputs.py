@@ -23,7 +23,7 @@ def output_like(name: str, out: Any, input_name: str, like: NDArray[Any]) -> NDA
     if out is like:
         _check_can_be_written(name, out)
         return like
-    output(name, out, like.shape, dtype_for(out, like.dtype))
+    check_output(name, out, like.shape, dtype_for(out, like.dtype))
     check_same_or_apart(name, out, input_name, like)
     return out
 
@@ -34,7 +34,9 @@ def dtype_for(out: Any, dtype: np.dtype[Any]) -> np.dtype[Any]:
     return _FLOAT32 if is_wider else dtype
 
 
-def output(name: str, array: Any, shape: tuple[int, ...], dtype: np.dtype[Any], **apart_from: Any) -> None:
+def check_output(
+    name: str, array: Any, shape: tuple[int, ...], dtype: np.dtype[Any], **apart_from: Any
+) -> None:
     """Check that results of this shape and dtype can be written there, with no harm to other arrays."""
     if not isinstance(array, np.ndarray) or isinstance(array, MaskedArray):
         raise TypeError(f"{name} must be a plain NumPy array, got {type(array).__name__}")

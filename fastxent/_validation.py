@@ -234,15 +234,15 @@ def contiguous_int64(y: NDArray[Any]) -> NDArray[np.int64]:
 def raise_bad_target(targets: Any, bad: int, n_classes: int, ignore_index: int) -> NoReturn:
     """For the target of this index, counted over all axes, that is neither a class nor ignored."""
     classes = f"a class from 0 to {n_classes - 1}" if n_classes else "no class, for there are none,"
-    raise IndexError(f"{_which(targets, bad)}, expected {classes} or ignore_index ({ignore_index})")
+    raise IndexError(f"{_told_target(targets, bad)}, expected {classes} or ignore_index ({ignore_index})")
 
 
 def raise_bad_fraction(targets: Any, bad: int) -> NoReturn:
     """For the target of this index, counted over all axes, that is not from 0 to 1."""
-    raise ValueError(f"{_which(targets, bad)}, expected a number from 0 to 1")
+    raise ValueError(f"{_told_target(targets, bad)}, expected a number from 0 to 1")
 
 
-def _which(targets: Any, bad: int) -> str:
+def _told_target(targets: Any, bad: int) -> str:
     array = np.asarray(targets)
     position = ", ".join(str(i) for i in np.unravel_index(bad, array.shape))
     place = f"targets[{position}]" if position else "targets"

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _dispatch
-from ._outputs import check_same_or_apart, output, output_like
+from ._outputs import check_output, check_same_or_apart, output_like
 from ._validation import check_shape, classes_last, float_array, is_on_device, row_dtype
 
 
@@ -108,7 +108,7 @@ def logsumexp(logits: ArrayLike, *, axis: int = -1, out: NDArray[Any] | None = N
     if out is None:
         out = np.empty(rows.shape[:-1], row_dtype(z.dtype))
     else:
-        output("out", out, rows.shape[:-1], row_dtype(z.dtype), logits=z)
+        check_output("out", out, rows.shape[:-1], row_dtype(z.dtype), logits=z)
     _dispatch.logsumexp(rows, out)
     return out
 

@@ -163,7 +163,7 @@ def _solve(
     pos_w = _options.repeating_weights("pos_weight", pos_weight, shape)
     inputs: dict[str, Any] = {"targets": targets, "weight": weight, "pos_weight": pos_weight}
     if loss_out is not None:
-        _outputs.output("loss_out", loss_out, shape, dtype, logits=logits, grad_out=grad_out, **inputs)
+        _outputs.check_output("loss_out", loss_out, shape, dtype, logits=logits, grad_out=grad_out, **inputs)
     if grad_out is not None:
         for name, array in inputs.items():
             _outputs.check_apart("grad_out", grad_out, name, array)

@@ -134,6 +134,6 @@ def entropy(probs: ArrayLike, *, axis: int = -1, out: NDArray[Any] | None = None
     if out is None:
         out = np.empty(shape, dtype)
     else:
-        _outputs.output("out", out, shape, dtype, probs=p)
+        _outputs.check_output("out", out, shape, dtype, probs=p)
     _dispatch.entropy(rows, out)
     return out

@@ -40,7 +40,7 @@ def source_digest() -> str:
 
 @cache
 def _sources():
-    """None where the package is in an archive, or has been compiled and its sources left out."""
+    """Empty where the package is in an archive, or has been compiled and its sources left out."""
     return sorted(Path(__file__).parent.parent.rglob("*.py"))
 
 

@@ -55,6 +55,16 @@ class Likelihood(NamedTuple):
     inverse_sum_exp: float  # turns a shifted exponential into a probability
 
 
+class Solved(NamedTuple):
+    """What outcome and slopes are made of."""
+
+    target: Likelihood  # of the largest logit if there is no target
+    e_y: Any
+    q: Any
+    log_top: Any
+    hard: HardTerm
+
+
 @formula
 def likelihood(others, u_y, shift):
     """Loss and log-sum-exp in float64, from the sum of the shifted exponentials of the other classes.
@@ -102,9 +112,7 @@ def _hard_term(loss, p_y, q, w_y, options):
     if options.label_smoothing is not None:
         share = share * (1.0 - options.label_smoothing)
     if gamma is not None:
-        modulator = power(
-            where(loss < math.inf, q, 1.0), options.focal_gamma
-        )  # +inf elsewhere makes NaN of q
+        modulator = power(where(loss < math.inf, q, 1.0), gamma)  # +inf elsewhere makes NaN of q
         p_y = where(loss < math.inf, p_y, 0.0)
         relative = where(p_y > 0.0, p_y * where(q > 0.0, loss / q, 1.0), 0.0)
         loss = modulator * loss
@@ -114,14 +122,14 @@ def _hard_term(loss, p_y, q, w_y, options):
 
 @formula
 def _solved(targets, n_classes, sums, options):
-    """What outcome and slopes are made of. The targets are None for soft ones."""
+    """The targets are None for soft ones."""
     others, u_y, e_y = sums.others, sums.u_y, shifted_exp(sums.u_y, sums.shift)
     rest = where(u_y == sums.top, others, _all_but_top(others, e_y, sums.e_top))
     if targets is None:
         rest = others = _all_but_top(others, 0.0, sums.e_top)
         u_y = sums.top
-    row = likelihood(others, u_y, sums.shift)
-    q = others * row.inverse_sum_exp
+    target = likelihood(others, u_y, sums.shift)
+    q = others * target.inverse_sum_exp
     log_top = full_like(q, 0.0)  # which nobody asks for
     if is_largest_taken_away(options):
         log_top = likelihood(rest, sums.top, sums.shift).loss
@@ -129,24 +137,24 @@ def _solved(targets, n_classes, sums, options):
         log_top = where(n_classes > 0, log_top, 0.0)
         hard = HardTerm(full_like(q, 0.0), full_like(q, 0.0))
     else:
-        p_y = e_y * row.inverse_sum_exp
-        hard = _hard_term(row.loss, p_y, q, sums.w_y, options)
-    return row, e_y, q, log_top, hard
+        p_y = e_y * target.inverse_sum_exp
+        hard = _hard_term(target.loss, p_y, q, sums.w_y, options)
+    return Solved(target, e_y, q, log_top, hard)
 
 
 @formula
 def outcome_of(targets, n_classes, sums, options):
-    row, _, _, log_top, hard = _solved(targets, n_classes, sums, options)
-    loss = hard.loss
+    solved = _solved(targets, n_classes, sums, options)
+    loss, (_, lse, inverse_sum_exp) = solved.hard.loss, solved.target
     if options.label_smoothing is not None:
-        loss = loss + (sums.tally.mass_gap + sums.tally.mass * log_top)
+        loss = loss + (sums.tally.mass_gap + sums.tally.mass * solved.log_top)
     if options.z_loss is not None:
-        loss = loss + options.z_loss * row.lse * row.lse
-    entropy, lse_low = log_top + sums.tally.entropy_gap * row.inverse_sum_exp, full_like(loss, 0.0)
+        loss = loss + options.z_loss * lse * lse
+    entropy, lse_low = solved.log_top + sums.tally.entropy_gap * inverse_sum_exp, full_like(loss, 0.0)
     if targets is None:
         entropy = where(n_classes > 0, entropy, 0.0)
-        lse_low = high_and_low_lse(row, sums.top).low
-    return Outcome(loss, row.lse, lse_low, entropy)
+        lse_low = high_and_low_lse(solved.target, sums.top).low
+    return Outcome(loss, lse, lse_low, entropy)
 
 
 @formula
@@ -160,16 +168,17 @@ def slopes_of(targets, n_classes, sums, options):
     if targets is options.label_smoothing is None:
         slope = full_like(sums.others, 1.0)
         return Slopes(_inverse_of(sums.others), slope, nothing, nothing, nothing, nothing)
-    row, e_y, q, log_top, hard = _solved(targets, n_classes, sums, options)
-    inverse_sum_exp = row.inverse_sum_exp
+    solved = _solved(targets, n_classes, sums, options)
+    hard, (_, lse, inverse_sum_exp) = solved.hard, solved.target
     if targets is None:  # the sum has the largest exponential as it is stored; 1 − p would lose digits else
         inverse_sum_exp = _inverse_of(sums.others)
-    p_y = e_y * inverse_sum_exp
+    p_y = solved.e_y * inverse_sum_exp
     slope = target_slope = nothing  # but for the hard term
     if options.label_smoothing is not None:
         slope = slope + sums.tally.mass
     if options.z_loss is not None:
-        slope = slope + 2.0 * options.z_loss * row.lse
+        slope = slope + 2.0 * options.z_loss * lse
     if not (options.label_smoothing is options.z_loss is None):
         target_slope = slope * p_y
-    return Slopes(inverse_sum_exp, hard.slope + slope, log_top, p_y, q, target_slope - hard.slope * q)
+    target_grad = target_slope - hard.slope * solved.q
+    return Slopes(inverse_sum_exp, hard.slope + slope, solved.log_top, p_y, solved.q, target_grad)

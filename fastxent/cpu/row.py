@@ -95,14 +95,14 @@ def _empty_sums(row, block_max, options):
 
 
 @specialised_formula
-def _bias_in_lanes(largest, shift, targets, exps, options, z):
+def _bias_in_lanes(largest, shift, targets, grad, options, z):
     """From one float64 if lanes are that: a vector's constants would take registers that the sums want."""
 
-    def from_one(largest, shift, targets, exps, options, z):
-        return broadcast(bias_for(largest, shift, targets, exps, options), z)
+    def from_one(largest, shift, targets, grad, options, z):
+        return broadcast(bias_for(largest, shift, targets, grad, options), z)
 
-    def from_vector(largest, shift, targets, exps, options, z):
-        return bias_for(broadcast(largest, z), shift, targets, exps, options)
+    def from_vector(largest, shift, targets, grad, options, z):
+        return bias_for(broadcast(largest, z), shift, targets, grad, options)
 
     return from_one if arithmetic_type(z.dtype) == types.float64 else from_vector
 

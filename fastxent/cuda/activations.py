@@ -38,7 +38,7 @@ def logsumexp(logits: Any, axis: int, out: Any) -> Any:
         out, view = empty(shape, dtype, stream)
     else:
         view = view_of("out", out)
-        _outputs.output("out", view, shape, dtype, logits=z)
+        _outputs.check_output("out", view, shape, dtype, logits=z)
     _launch(logsumexp_rows(z.dtype.name), stream, rows, view[..., None])
     have_wait_for(out, logits, stream)
     return out

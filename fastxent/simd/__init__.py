@@ -54,4 +54,4 @@ from .storage import arithmetic_type, bfloat16, float16, storage_type
 from .streaming import elements_to_line, fence, prefetch, store_past_caches
 from .subnormals import flush_subnormals, restore_subnormals, without_subnormals
 from .transpose import load_four, store_four
-from .vector import VECTOR_BYTES, Mask, Vector, has_long_registers
+from .vector import VECTOR_BYTES, Vector, has_long_registers

@@ -51,7 +51,7 @@ def element_vector(context, p, lanes):
     return ir.VectorType(context.get_value_type(p.dtype), lanes)
 
 
-def _call_masked(context, builder, operation, p, lanes, result, arguments):
+def _call_masked(builder, operation, p, lanes, result, arguments):
     letter = "f" if isinstance(p.dtype, types.Float) else "i"
     addresses = f"v{lanes}p0" if operation in ("gather", "scatter") else "p0"
     name = f"llvm.masked.{operation}.v{lanes}{letter}{p.dtype.bitwidth}.{addresses}"
@@ -64,7 +64,7 @@ def _read_masked(context, builder, operation, p, vector, where_from, mask, fille
     elements = element_vector(context, p, vector.lanes)
     unread = filler if p.dtype == vector.dtype else ir.Constant(elements, ir.Undefined)
     arguments = [where_from, ir.IntType(32)(1), mask, unread]
-    read = _call_masked(context, builder, operation, p, vector.lanes, elements, arguments)
+    read = _call_masked(builder, operation, p, vector.lanes, elements, arguments)
     if p.dtype != vector.dtype:
         read = from_storage(context, builder, read, p.dtype, vector.dtype)
     if operation == "load" and isinstance(vector.dtype, types.Float):
@@ -171,7 +171,7 @@ def store_masked(typing_context, p, i, vector, mask):
                 builder.store(elements, address, align=1)
             with are_some:
                 arguments = [elements, address, ir.IntType(32)(1), args[3]]
-                _call_masked(context, builder, "store", p, vector.lanes, ir.VoidType(), arguments)
+                _call_masked(builder, "store", p, vector.lanes, ir.VoidType(), arguments)
         return context.get_dummy_value()
 
     return signature(types.void, p, i, vector, mask), lower
@@ -211,7 +211,7 @@ def scatter(typing_context, p, start, offsets, vector, mask):
         addresses = _addresses(builder, base, first, steps)
         elements = to_storage(context, builder, values, vector.dtype, p.dtype)
         arguments = [elements, addresses, ir.IntType(32)(1), chosen]
-        _call_masked(context, builder, "scatter", p, vector.lanes, ir.VoidType(), arguments)
+        _call_masked(builder, "scatter", p, vector.lanes, ir.VoidType(), arguments)
         return context.get_dummy_value()
 
     return signature(types.void, p, types.int64, offsets, vector, mask), lower
