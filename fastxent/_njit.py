@@ -62,7 +62,9 @@ def _check_inputs(given: dict[str, Any], n_axes: int) -> None:
     ):
         what = "an integer" if dtypes is integer else "a real number"
         wanted = f"a {axes}-D array, each element {what}," if axes else what
-        is_right = _has_axes_and_dtype(given[name], axes, *dtypes) or (given[name] is None and name != "targets")
+        is_right = _has_axes_and_dtype(given[name], axes, *dtypes) or (
+            given[name] is None and name != "targets"
+        )
         _require(is_right, name, f"{wanted} where Numba compiles the call", given[name])
     is_uint64 = given["ignore_index"] is not None and types.unliteral(given["ignore_index"]) == types.uint64
     _require(not is_uint64, "ignore_index", "an integer of int64's range", given["ignore_index"])

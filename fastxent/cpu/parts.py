@@ -7,20 +7,18 @@ whichever thread has summed them.
 from ..simd import empty_float64, get, put
 from .block_logits import block_after, block_at
 from .compile import formula, inline
+from .flattened import Flattened
 from .row import sums_of_block
 from .shape import block_length, end_of_block, n_classes_of, number_of_blocks, rows_of_chunk
-from .shift import Shift
 from .sums import Sums, plus_block
-from .tally import Tally
 
-_N_SUMS = 8
-"""Numbers in the `Sums` of a block."""
+_SUMS = Flattened(Sums)
 
 
 @formula
 def memory_for_sums(logits):
     """Of each block of a row."""
-    return empty_float64(_N_SUMS * number_of_blocks(n_classes_of(logits), logits))
+    return empty_float64(_SUMS.count * number_of_blocks(n_classes_of(logits), logits))
 
 
 @formula
@@ -32,16 +30,15 @@ def part_of_thread(thread, n_threads, z, n_classes):
 
 @formula
 def _put_sums(sums, start, z, block):
-    at = _N_SUMS * (start // block_length(z))
-    for i, number in enumerate((block.others, *block.shift, block.top, *block.tally)):
+    at = _SUMS.count * (start // block_length(z))
+    for i, number in enumerate(_SUMS.numbers(block)):
         put(sums, at + i, number)
 
 
 @formula
 def _sums_at(sums, start, z):
-    at = _N_SUMS * (start // block_length(z))
-    numbers = [get(sums, at + i) for i in range(_N_SUMS)]
-    return Sums(numbers[0], Shift(*numbers[1:3]), numbers[3], Tally(*numbers[4:]))
+    at = _SUMS.count * (start // block_length(z))
+    return _SUMS.named(get(sums, at + i) for i in range(_SUMS.count))
 
 
 @inline

@@ -17,8 +17,9 @@ from ..simd import (
     widest,
 )
 from .compile import formula
-from .derivatives import Factors, HighLow, factors_for, target_derivatives
+from .derivatives import Factors, factors_for, target_derivatives
 from .exact_sum import bias_for
+from .flattened import Flattened
 from .loss_row import Arrays
 from .options import transformed
 from .outcome import RowSums, outcome_of, slopes_of
@@ -65,8 +66,7 @@ class Numbers(NamedTuple):
     target_hess: Any
 
 
-_N_NUMBERS = 22
-"""With those in tuples."""
+_NUMBERS = Flattened(Numbers)
 
 
 class SetMemory(NamedTuple):
@@ -94,7 +94,7 @@ def copy_length(n_classes, z):
 @formula
 def memory_for_sets(logits, grad, options):
     """In which no row is yet."""
-    n_classes, n_numbers = n_classes_of(logits), 2 * _N_NUMBERS
+    n_classes, n_numbers = n_classes_of(logits), 2 * _NUMBERS.count
     size = 2 * rows_in_set(n_classes, logits) * copy_length(n_classes, logits)
     numbers, zeros = empty_float64(n_numbers * lanes_of(logits)), widen(broadcast(0.0, logits))
     for n in range(n_numbers):
@@ -112,7 +112,7 @@ def memory_of_set(memory, which, n_classes):
     z = memory.exps
     first = which * rows_in_set(n_classes, z) * copy_length(n_classes, z)
     return memory._replace(
-        numbers=skip(memory.numbers, which * _N_NUMBERS * lanes_of(z)),
+        numbers=skip(memory.numbers, which * _NUMBERS.count * lanes_of(z)),
         exps=skip(z, first),
         transformed=skip_or_none(memory.transformed, first),
     )
@@ -129,29 +129,21 @@ def memory_of_row(memory, slot, n_classes):
 
 
 @formula
-def _named(n):
-    """All numbers, one after the other, by their names."""
-    shift, tally = Shift(*n[6:8]), Tally(*n[10:14])
-    factors = Factors(HighLow(*n[14:16]), HighLow(*n[16:18]), *n[18:20])
-    return Numbers(*n[:6], shift, *n[8:10], tally, factors, *n[20:])
-
-
-@formula
 def places_of(memory):
     lanes = lanes_of(memory.exps)
-    return _named(tuple(skip(memory.numbers, n * lanes) for n in range(_N_NUMBERS)))
+    return _NUMBERS.named(skip(memory.numbers, n * lanes) for n in range(_NUMBERS.count))
 
 
 @formula
 def numbers_of_row(memory):
     lanes = lanes_of(memory.exps)
-    return _named(tuple(get(memory.numbers, n * lanes) for n in range(_N_NUMBERS)))
+    return _NUMBERS.named(get(memory.numbers, n * lanes) for n in range(_NUMBERS.count))
 
 
 @formula
 def _numbers_of_set(memory):
     z = memory.exps
-    return _named(tuple(load_float64(memory.numbers, n * lanes_of(z), z) for n in range(_N_NUMBERS)))
+    return _NUMBERS.named(load_float64(memory.numbers, n * lanes_of(z), z) for n in range(_NUMBERS.count))
 
 
 @formula

@@ -8,11 +8,10 @@ from typing import Any, NamedTuple
 
 from ..simd import VECTOR_BYTES, broadcast, empty_float64, first_lanes, get, load, put, store
 from .compile import formula
+from .flattened import Flattened
 from .outcome import RowSums, Slopes, outcome_of, slopes_of
 from .row_lanes import set_row_lanes
-from .shift import Shift
 from .strided import address
-from .tally import Tally
 
 
 class Slots(NamedTuple):
@@ -22,9 +21,8 @@ class Slots(NamedTuple):
     slopes: Any
 
 
-_N_SUMMED = 12
-"""Numbers of a row in `summed`."""
-
+_ROW_SUMS = Flattened(RowSums)
+_N_SUMMED = 1 + _ROW_SUMS.count
 
 SLOTS = VECTOR_BYTES // 8
 """As many as a vector has lanes of float64."""
@@ -48,8 +46,7 @@ def empty_slots():
 
 @formula
 def put_summed(slots, slot, s, sums):
-    others, u_y, w_y, top, e_top, shift, tally = sums
-    for field, value in enumerate((s, others, u_y, w_y, top, e_top, *shift, *tally)):
+    for field, value in enumerate((s, *_ROW_SUMS.numbers(sums))):
         put(slots.summed, field * SLOTS + slot, value)
 
 
@@ -60,8 +57,8 @@ def put_nothing(slots, slot):
 
 @formula
 def _from_numbers(numbers):
-    s, others, u_y, w_y, top, e_top, offset, exponent, *tally = numbers
-    return s, RowSums(others, u_y, w_y, top, e_top, Shift(offset, exponent), Tally(*tally))
+    s, *sums = numbers
+    return s, _ROW_SUMS.named(sums)
 
 
 @formula
