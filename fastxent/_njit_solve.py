@@ -124,11 +124,17 @@ def _check_of_factor(name: str) -> Any:
 
 
 @function
+def _largest(weights):
+    largest = 0.0
+    for weight in weights.flat:
+        largest = max(largest, weight)
+    return largest
+
+
+@function
 def _check_largest_weight(weights, least, most):
     if weights is not None:
-        largest = 0.0
-        for weight in weights.flat:
-            largest = max(largest, weight)
+        largest = _largest(weights)
         if largest != 0.0 and not least <= largest <= most:
             raise Invalid(_OF_LARGEST_WEIGHT, least, most, largest)
 
